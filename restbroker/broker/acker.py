@@ -1,7 +1,7 @@
 """Settles jobs in Redis, in batches: the jobs that are decided while one batch is written are the next batch.
 
 A *batch* is what one call settles. It goes one of three ways. While few jobs come, it is sent in the step in which the
-jobs are decided, without a task (`_flush`). A fetch of the poller takes it along, since one round trip costs less than
+jobs are decided, without a task (`_flush`). A fetch of the intake takes it along, since one round trip costs less than
 two (`settle_and_fetch`). All else is done by the acker's task, one per pool: after an outage; what Redis refuses; and
 the last batches. Whichever way it went, `_read` notes what became of it. With order the answer to each may bring the
 next job of a key.
@@ -149,9 +149,9 @@ class Acker(Agent):
     refused: list[JobInProgress] = field(factory=list)
     recently_settled: RecentlySettled = field(factory=RecentlySettled)
     successor: trio.Event = field(factory=trio.Event)
-    """Set when the next job of a key may start, now or later, where they are done in order; the poller renews it."""
+    """Set when the next job of a key may start, now or later, where they are done in order; the intake renews it."""
     ask_next: Callable[[int], TakeNext | None] | None = None
-    """Returns what is taken with the settlement of so many jobs, None if nothing is; the poller knows."""
+    """Returns what is taken with the settlement of so many jobs, None if nothing is; the intake knows."""
     take_next: Callable[[Sequence[FetchedJob]], object] = len
     """Hands out what was taken so."""
     lock: trio.Lock = field(factory=trio.Lock)

@@ -1,6 +1,6 @@
 """Whether a pool's target gets jobs now, how many at once, and who of those that wait comes next. One breaker per pool.
 
-The poller and waiting jobs read it, the worker reports the outcome of each delivery, and has its jobs enter and leave
+The intake and waiting jobs read it, the worker reports the outcome of each delivery, and has its jobs enter and leave
 the places of the semaphore; the prober reports when the target works again. Always holds: while it is tripped nothing
 is fetched and nothing is sent but probes, so an outage is a wait and never a hot loop; after one, the first job goes
 alone; jobs that wait for a place get one in their order, and no other job gets one meanwhile; while the entrance is

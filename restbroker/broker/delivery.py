@@ -1,6 +1,6 @@
 """The life of a job, from its fetch until it is acknowledged; and one job in delivery.
 
-1. **Fetched.** Redis has moved the job from its queue into the hash of this pool (`poller.py`). From now on, whatever
+1. **Fetched.** Redis has moved the job from its queue into the hash of this pool (`intake.py`). From now on, whatever
    happens here, Redis lists it: if this process dies, a reaper requeues it, or makes it dead if it is marked (4). It
    then counts as possibly run if the worker may have started it (the high-water mark, `ready_buffer.py`).
 2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). It becomes dead if it is
