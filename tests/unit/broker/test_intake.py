@@ -440,12 +440,13 @@ async def test_each_of_two_standing_fetches_asks_for_half(
     assert [(request.count, request.follows) for request in pool.standing.asked if request] == [(count, True)]
 
 
-async def test_key_that_came_free_during_a_fetch_is_asked_for_at_once(autojump_clock: MockClock) -> None:
-    """A fetch that stands runs only when a queue has a job."""
+@pytest.mark.parametrize("at_s", [0.5, 1.5])
+async def test_key_that_came_free_is_asked_for_at_once(autojump_clock: MockClock, at_s: float) -> None:
+    """During a fetch, and while others stand: these run only when a queue has a job."""
     pool = Pool(order=Order())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pool.run, 2.5)
-        await trio.sleep(0.5)
+        nursery.start_soon(pool.run, 2.8)
+        await trio.sleep(at_s)
         pool.successor.set()
     assert pool.steps[:4] == ["asks", "waits", "asks", "waits"]
 
