@@ -86,7 +86,7 @@ def cancel(
         if not found:
             raise UsageError(
                 f"No restbroker process has reported the job {jid} as in progress in the last seconds.",
-                "`restbroker processes` lists their jobs.",
+                "A process reports its jobs every five seconds: try again. Where it is: restbroker explain " + jid,
             )
         told = {
             "action": "cancel",

@@ -28,7 +28,7 @@ from restbroker.light import field, frozen
 from restbroker.operate import words
 from restbroker.operate.connect import open_store
 from restbroker.store import identities, queues
-from restbroker.store.client import Client
+from restbroker.store.client import Client, counts, microseconds
 from restbroker.store.identities import Registration
 from restbroker.store.pauses import OPERATOR, paused_queues, paused_targets
 from restbroker.store.queues import HeldLock
@@ -285,14 +285,20 @@ def find_holder(client: Client, queue: str, process: str) -> ServingProcess | No
 
 
 def _serving(client: Client, queue: str) -> Iterator[tuple[str, Registration | None]]:
-    """Yield the HOST:PID and the record of each live process that serves this queue; None if it cannot be read."""
-    for identity in identities.live_identities(client):
+    """Yield the HOST:PID and the record of each live process that serves this queue; None if it cannot be read.
+
+    One that was killed, and that no other process has found yet, is none.
+    """
+    live, now = client.commands([("HGETALL", client.keys.heartbeats), ("TIME",)])
+    silent_since_s = microseconds(now) / 1e6 - identities.SILENT_S
+    for identity in counts(live):
         try:
             known = identities.read(client, identity)
         except StoreRefused:
             yield identity, None
             continue
-        if known is not None and queue in known.queues:
+        is_silent = known is not None and (known.heartbeat_at_s or silent_since_s) < silent_since_s
+        if known is not None and queue in known.queues and not is_silent:
             yield known.name, known
 
 

@@ -19,8 +19,9 @@ from restbroker.operate import words
 from restbroker.operate.names import nearest
 from restbroker.operate.system import PoolState, Queue, Snapshot, TargetStoppedKeys
 from restbroker.servers.findings import Cause, Finding, Level
+from restbroker.store.identities import SILENT_S
 from restbroker.store.pauses import OPERATOR, Pause
-from restbroker.store.processes import SILENT_S, ProcessRecord
+from restbroker.store.processes import ProcessRecord
 from restbroker.store.sources import SourceState
 
 if TYPE_CHECKING:  # slow to load

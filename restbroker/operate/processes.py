@@ -22,7 +22,8 @@ from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.system import PoolState, Snapshot, system
 from restbroker.store import processes as process_store
 from restbroker.store.client import Client
-from restbroker.store.processes import RUBY_SILENT_S, SILENT_S, ProcessRecord, Request
+from restbroker.store.identities import SILENT_S
+from restbroker.store.processes import RUBY_SILENT_S, ProcessRecord, Request
 from restbroker.store.queues import LEAST_MILLISECONDS
 
 _NAMES = ("display_class", "wrapped", "class")

@@ -18,9 +18,9 @@ from restbroker.light import frozen
 from restbroker.store import pauses as pause_store
 from restbroker.store import processes
 from restbroker.store.client import Client
-from restbroker.store.identities import Registration
+from restbroker.store.identities import SILENT_S, Registration
 from restbroker.store.pauses import Pause
-from restbroker.store.processes import SILENT_S, ProcessRecord
+from restbroker.store.processes import ProcessRecord
 from restbroker.store.server import RedisProblem, redis_problems, server
 from restbroker.store.sources import SourceState, read_states, shown
 from restbroker.store.stats import IdentityView, Overview, overview

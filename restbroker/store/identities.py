@@ -5,6 +5,7 @@ error about a damaged record names it.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
@@ -15,6 +16,11 @@ from restbroker.store.client import Client, Reply, counts, mapping
 
 _RESPONSE_FIELDS = ("response_queue", "response_class")
 _MOST_DIGITS = 20
+SILENT_S: Final = 15.0
+"""Three records of ours that did not come: Redis keeps that of a killed process for a minute.
+
+The one threshold for stats, pages, `processes`, `check`, `explain` and `enqueue`.
+"""
 
 
 @frozen

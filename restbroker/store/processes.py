@@ -26,12 +26,8 @@ CHANGES: Final = "queue_changes_per_s"
 """The member of `info` that Sidekiq does not know: {queue: jobs per second by which it grew in the last minute}."""
 CANCEL: Final = "CANCEL "
 """The beginning of restbroker's own request; the name of the thread under which a job is shown follows."""
-SILENT_S: Final = 15.0
 RUBY_SILENT_S: Final = 30.0
-"""Three records of ours, or of Ruby's, that did not come: Redis keeps that of a killed process for a minute.
-
-The one threshold for stats, pages, `processes` and `check`.
-"""
+"""Three records of Ruby's that did not come, as `identities.SILENT_S` is for ours."""
 
 
 @frozen

@@ -46,6 +46,17 @@ def test_a_job_that_was_in_crashes_says_how_long_it_waits(client: Client, config
         assert (place.entry.crash_text, place.entry.may_have_run) == (text, bool(text))
 
 
+def test_a_killed_process_that_none_has_found_serves_no_job(client: Client, configured: ConfigContext) -> None:
+    """Where it was the only one, its identity lives on in Redis until another starts."""
+    serve(client, "ejabberd", 7, ["rest"])
+    queues.push(client, "rest", [job("j1")])
+    (place,) = explain(client, "j1", configured).locations
+    assert place.serving is not None
+    client.command("HSET", client.keys.info("node:7:abc:ejabberd"), "beat_at", int(time.time()) - 20)
+    (place,) = explain(client, "j1", configured).locations
+    assert place.serving is None
+
+
 def test_a_job_whose_key_is_taken_says_that_it_is_not_sent(client: Client, configured: ConfigContext, put: Put) -> None:
     twin = job("j2", idempotency_key="order-17")
     queues.push(client, "rest", [twin])

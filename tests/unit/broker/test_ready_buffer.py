@@ -82,7 +82,7 @@ async def test_more_jobs_are_wanted_when_half_of_the_reserve_is_left(autojump_cl
         assert waiting.cancelled_caught == waits
 
 
-async def test_taking_the_reserve_down_wakes_the_poller(autojump_clock: trio.testing.MockClock) -> None:
+async def test_taking_the_reserve_down_wakes_the_intake(autojump_clock: trio.testing.MockClock) -> None:
     ready, taken = served(3)
     ready.demand.places = 0
     ready.send_nowait(items(1, 5))
@@ -96,7 +96,7 @@ async def test_taking_the_reserve_down_wakes_the_poller(autojump_clock: trio.tes
     assert (taken, len(ready)) == ([1, 2, 3], 2)
 
 
-async def test_free_place_wakes_the_poller_beside_unknown_jobs(
+async def test_free_place_wakes_the_intake_beside_unknown_jobs(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Else a job that waits for its time in front of all others, with a place to itself, would hold all up."""
