@@ -100,7 +100,7 @@ def read_key(client: Client, target: str, queues: Sequence[str], job_key: bytes)
 
 
 def made_by(client: Client, target: str) -> str | None:
-    """Return by what the keys of a target were made (`Target.groups_by`). Raise as `read_key` does."""
+    """Return by what the keys of a target were made (`Target.key_rules`). Raise as `read_key` does."""
     found = client.command("GET", client.keys.keys_made_by(target))
     return None if found is None else text(found)
 
