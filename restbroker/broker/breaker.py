@@ -24,8 +24,8 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, 
 from restbroker.light import define, field
 from restbroker.telemetry.events import Report, TargetDown, TargetUp, VersionReported
 
-TakePlace: TypeAlias = Callable[[], bool]
-"""What is called, once, for a job when its place comes; it tells whether the job takes the place."""
+TakePlace: TypeAlias = Callable[[], None]
+"""What is called, once, for a job when its place comes: the job has it then, or leaves at once."""
 
 
 @define(eq=False)
@@ -38,7 +38,7 @@ class AdaptiveSemaphore:
     line: deque[TakePlace] = field(init=False)
     """The jobs that wait for a place, in their order: who takes one is counted, and must `leave`."""
     beside: deque[TakePlace] = field(factory=deque)
-    """The jobs that wait for the entrance alone, since they need no place; what these return is dropped."""
+    """The jobs that wait for the entrance alone, since they need no place."""
     _is_waking: bool = False
     _is_open: bool = False
 
@@ -82,8 +82,7 @@ class AdaptiveSemaphore:
         demand, line, self._is_waking = self.demand, self.line, True
         while line and demand.in_delivery < demand.limit:
             demand.in_delivery += 1
-            if not line.popleft()():
-                demand.in_delivery -= 1
+            line.popleft()()
         self._is_waking = False
 
     def leave_together(self, now_s: float, count: int) -> None:

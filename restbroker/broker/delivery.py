@@ -194,13 +194,12 @@ class Delivery:
         self.life = live(self)
 
     # What its life waits for
-    def come(self, came: object = None) -> bool:
+    def come(self, came: object = None) -> None:
         """Go on with what its wait was for; a place that came is taken."""
         self.wait, self.came = None, came
         if self._drop_expiry is not None:
             self._drop_expiry()
         self.driver.resume(self)
-        return True
 
     def cut_short(self) -> None:
         """End, as its task was cancelled; unless a person did that, the job stays as it is."""

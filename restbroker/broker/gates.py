@@ -229,9 +229,9 @@ class Slot:
 
     limit: int
     in_use: int = 0
-    waiting: deque[Callable[[], bool]] = field(factory=deque)
+    waiting: deque[Callable[[], None]] = field(factory=deque)
     """What is to be called for each job that waits, once it has a place."""
-    _admitted: deque[Callable[[], bool]] = field(factory=deque)
+    _admitted: deque[Callable[[], None]] = field(factory=deque)
     """What is being called, and what follows it."""
 
     @property

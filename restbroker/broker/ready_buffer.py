@@ -86,7 +86,7 @@ class Demand:
     allowed: int = 0
     limit: int = 0
     in_delivery: int = 0
-    line: deque[Callable[[], bool]] = field(factory=deque)
+    line: deque[Callable[[], None]] = field(factory=deque)
 
     @property
     def room(self) -> int:
@@ -112,7 +112,7 @@ class ReadyBuffer:
     batch_size: BatchSize
     demand: Demand = field(factory=Demand)
     closed: bool = False
-    _take: Callable[[JobInProgress], bool] | None = None
+    _take: Callable[[JobInProgress], None] | None = None
     _is_starting: bool = False
     _demanded: trio.Event = field(factory=trio.Event)
     _started: int = 0
@@ -181,10 +181,10 @@ class ReadyBuffer:
         """Return the tickets of the jobs that wait here."""
         return frozenset([job.ticket for job in self.demand.waiting])
 
-    def serve(self, take: Callable[[JobInProgress], bool] | None) -> None:
+    def serve(self, take: Callable[[JobInProgress], None] | None) -> None:
         """Call `take`, which may not raise, with each job that may be started while a place is free; None ends that.
 
-        It returns True if the job has its place until `release`; False if it is done with it already.
+        The job has its place until `release`, which may come within the call.
         """
         self._take, self.demand.places = take, 0 if take is None else self.places
         self._start()
@@ -226,8 +226,7 @@ class ReadyBuffer:
             self._started = max(self._started, job.number)
             count += 1
             demand.busy += 1
-            if not take(job):
-                demand.busy -= 1
+            take(job)
         self._is_starting = False
         if count and len(waiting) <= self._low_water:
             self._demanded.set()

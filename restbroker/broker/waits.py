@@ -25,8 +25,8 @@ from restbroker.light import define, field
 class Sleeper(Protocol):
     """Whose life waits. No method raises."""
 
-    def come(self, came: object = None) -> bool:
-        """Go on with what has come; return whether a place that came is taken."""
+    def come(self, came: object = None) -> None:
+        """Go on with what has come; a place that came is taken."""
         ...
 
     def cut_short(self) -> None:

@@ -63,14 +63,13 @@ class Worker:
             beside.cancel_scope.cancel()
 
     # One step after the other
-    def take(self, job: JobInProgress) -> bool:
+    def take(self, job: JobInProgress) -> None:
         """Begin the life of a job, which gives its place back by itself."""
         life = self.life
         delivery = life.deliveries[job] = Delivery(self, life.checks, job, life.live)
         self._came.append(delivery)
         if not self._is_in_turn:
             self._take_turn()
-        return True
 
     def resume(self, delivery: Delivery) -> None:
         """Let a life go on now, or in the turn that is under way."""

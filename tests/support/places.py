@@ -9,11 +9,7 @@ async def enter(semaphore: AdaptiveSemaphore) -> None:
     """Wait for a place, behind all that wait already."""
     came = trio.Event()
 
-    def take_place() -> bool:
-        came.set()
-        return True
-
     if semaphore.try_enter():
         return
-    semaphore.line.append(take_place)
+    semaphore.line.append(came.set)
     await came.wait()

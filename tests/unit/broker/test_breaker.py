@@ -309,12 +309,13 @@ class Line:
         self.breaker.record_probe(FINE)
         self.began: list[str] = []
 
-    def job(self, name: str, *, takes: bool = True) -> Callable[[], bool]:
-        """A job, which does not take the place if it is gone meanwhile. Returns its turn."""
+    def job(self, name: str, *, takes: bool = True) -> Callable[[], None]:
+        """A job, which gives the place back at once if it is gone meanwhile. Returns its turn."""
 
-        def turn() -> bool:
+        def turn() -> None:
             self.began.append(name if takes else f"not {name}")
-            return takes
+            if not takes:
+                self.breaker.semaphore.leave()
 
         if self.breaker.semaphore.try_enter():
             turn()
@@ -353,10 +354,9 @@ async def test_places_come_to_jobs_in_the_order_of_requests() -> None:
 async def test_a_thousand_that_leave_in_their_turn_are_no_recursion() -> None:
     line, left = Line(concurrency=1), list[int]()
 
-    def turn() -> bool:
+    def turn() -> None:
         left.append(len(line.breaker.semaphore.line))
         line.breaker.semaphore.leave()
-        return True
 
     line.ask("a")
     for _ in range(1000):
@@ -371,9 +371,8 @@ async def test_first_waiter_is_tried_alone_and_others_follow_in_order() -> None:
     """This is after an outage."""
     line, beside = Line(concurrency=4), list[str]()
 
-    def take_slot() -> bool:
+    def take_slot() -> None:
         beside.append("in a slot")
-        return True
 
     breaker = line.breaker
     breaker.trip(Reason("TargetUnreachable", "refused"))

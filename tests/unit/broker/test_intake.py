@@ -165,7 +165,7 @@ class Pool:
     def serve(self, places: int) -> None:
         """The number of free places; a job that takes one keeps it."""
         self.ready.places = places
-        self.ready.serve(lambda _job: True)
+        self.ready.serve(lambda _job: None)
 
     async def reconcile(self) -> list[JobInProgress]:
         self.steps.append("compares")
@@ -462,7 +462,7 @@ async def test_fetch_asks_for_no_more_than_a_limit_leaves(autojump_clock: MockCl
 async def test_jobs_waiting_for_room_at_the_target_replace_others(
     autojump_clock: MockClock,
 ) -> None:
-    pool, turns = Pool(), [lambda: False, lambda: True]
+    pool, turns = Pool(), [lambda: None for _ in range(2)]
     for turn in turns:
         pool.breaker.semaphore.line.append(turn)
     await pool.run(1.5)

@@ -15,9 +15,8 @@ def served(places: int = 1) -> tuple[ReadyBuffer, list[int]]:
     """A buffer whose jobs are taken, and the numbers of those."""
     ready, taken = ReadyBuffer(places, BatchSize()), list[int]()
 
-    def take(job: JobInProgress) -> bool:
+    def take(job: JobInProgress) -> None:
         taken.append(job.number)
-        return True
 
     ready.serve(take)
     return ready, taken
@@ -59,12 +58,9 @@ def test_job_ending_as_it_is_taken_leaves_its_place_to_the_next() -> None:
     """It does so without recursion."""
     ready, taken = ReadyBuffer(1, BatchSize()), list[int]()
 
-    def take(job: JobInProgress) -> bool:
+    def take(job: JobInProgress) -> None:
         taken.append(job.number)
-        if job.number % 2:
-            return False
         ready.release()
-        return True
 
     ready.serve(take)
     ready.allow(5000)
