@@ -116,6 +116,8 @@ class JobInProgress:
     `took_s` is how many seconds the delivery took.
     """
     took_s: float = 0.0
+    round_ended_s: float = 0.0
+    """When its last round ended, with or without an answer (seconds of the performance counter); 0: none did."""
     event: JobFinished | None = None
     """What is reported of it otherwise; None if nothing is, or not yet."""
     memory_bytes: int = 0

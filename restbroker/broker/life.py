@@ -145,7 +145,8 @@ class Life:
                     if ended is None:
                         ended = yield from self._round(delivery, message)
                 # 7. Judged
-                took_s = time.perf_counter() - began_s
+                job.round_ended_s = ended_s = time.perf_counter()
+                took_s = ended_s - began_s
                 if type(ended) is Delivered and not ended.by_us and delivery.has_breaker_place:
                     final: _Final | None = ended
                 else:

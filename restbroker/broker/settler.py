@@ -17,7 +17,7 @@ from restbroker.broker import acceptance
 from restbroker.broker.acceptance import CLOCKS_DIFFER
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.job_in_progress import SENDING, JobInProgress
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.values import duration_text
 from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, sealing, settle, signing, unmet
@@ -25,15 +25,18 @@ from restbroker.job.claim_changes import at_settlement
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
+from restbroker.job.json_types import Json
 from restbroker.job.order import KEY_UNCLEAR, is_ordered
 from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context
+from restbroker.job.repair import seconds
+from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, BY_PEOPLE
 from restbroker.job.settle import Final
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Settlement
-from restbroker.light import define, field
+from restbroker.light import define, field, frozen_plain
 from restbroker.store import history
 from restbroker.store.claims import OtherHolder
-from restbroker.store.history import JobEnd, Records
+from restbroker.store.history import JobEnd, JobTimes, Records
 from restbroker.store.tickets import ticket_key
 from restbroker.telemetry.events import ORDER_STOPPED, JobFinished, JobsDelivered, OperatorWarning
 
@@ -77,7 +80,8 @@ class Reports:
 
         The record of a job that does not end with its settlement is empty.
         """
-        return Records(round(keep_s * 1000), [self._record(job) for job in jobs if job.settlement is not None])
+        clocks = _Clocks(time.time(), time.perf_counter())
+        return Records(round(keep_s * 1000), [self._record(job, clocks) for job in jobs if job.settlement is not None])
 
     def send(self, jobs: Iterable[JobInProgress]) -> None:
         """Report these jobs, which Redis has just settled."""
@@ -100,9 +104,9 @@ class Reports:
     def _each(self, jobs: Sequence[JobInProgress]) -> list[JobFinished]:
         return [event for job in jobs if (event := self.make(job)) is not None]
 
-    def _record(self, job: JobInProgress) -> bytes:
+    def _record(self, job: JobInProgress, clocks: "_Clocks") -> bytes:
         """Return a job's record, or b"" for one that has not ended, or lies in a set, where its entry has it all."""
-        event = self.make(job) if isinstance(job.settlement, Ack | Drop) else None
+        event = self.make(job) if isinstance(job.settlement, _ENDS) else None
         if event is None:
             return b""
         took_ms, payload = event.duration_s * 1000, job.payload
@@ -116,7 +120,8 @@ class Reports:
                 status=event.status,
                 took_ms=took_ms,
                 code=event.code,
-                unmet="; ".join(found.what for found in in_vain) or None,
+                unmet="; ".join(found.what for found in in_vain) or None if in_vain else None,
+                times=clocks.times(job),
             )
         )
 
@@ -137,6 +142,35 @@ class Reports:
             if token in text:
                 return hiding.MASK
         return text
+
+
+@frozen_plain
+class _Clocks:
+    """One moment by the two clocks that jobs have times of: epoch, and performance counter, in seconds."""
+
+    now_s: float
+    counter_s: float
+
+    def times(self, job: JobInProgress) -> JobTimes:
+        """Return when things happened to a job that is settled at this moment."""
+        ended_s, payload = job.round_ended_s, job.payload
+        fetched_ms = self._before_ms(job.started_at_s)
+        answered_ms = int((self.counter_s - ended_s) * 1000) if ended_s and job.delivery >= SENDING else None
+        if payload is None:
+            return JobTimes(None, fetched_ms, answered_ms)
+        # One that is tried again was put into its queue again.
+        pushed_ms = self._before_ms(payload.fields.get("created_at") or payload.fields.get("enqueued_at"))
+        failed_ms: tuple[int, ...] = ()
+        if isinstance(attempts := payload.fields.get(ATTEMPTS_FIELD), list):
+            known = [one for one in attempts[-ATTEMPTS_KEPT:] if isinstance(one, dict)]
+            ends = [self._before_ms(one.get("at")) for one in known if one.get("outcome") not in BY_PEOPLE]
+            failed_ms = tuple([end for end in ends if end is not None])
+        return JobTimes(pushed_ms, fetched_ms, answered_ms, payload.attempt, failed_ms)
+
+    def _before_ms(self, at: Json) -> int | None:
+        """Return how long ago a time was, as a job has it; None if it is none, or to come."""
+        at_s = at if type(at) is float and 0 < at <= self.now_s else seconds(at)
+        return None if at_s is None or at_s > self.now_s else int((self.now_s - at_s) * 1000)
 
 
 @define(eq=False)
@@ -428,6 +462,7 @@ _CANCELLED_SENT = Reason(
     "Check on the server whether it was done. A retry sends it again.",
 )
 _MOST_SHOWN = 500
+_ENDS = (Ack, Drop)  # a union would be made anew for each job
 _KEY_REUSED = "KeyReused"
 _WHEN_REUSED = "Push it with a key of its own."
 _NEVER_SENT = (_KEY_REUSED, KEY_UNCLEAR.code)

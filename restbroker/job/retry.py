@@ -22,6 +22,10 @@ DEFERRED_AT_FIELD = "restbroker_deferred_at"
 ATTEMPTS_FIELD = "restbroker_attempts"
 TRY_FIELDS = ("at", "status", "outcome", "code", "ms", "excerpt")
 ATTEMPTS_KEPT = 10
+EDITED = "edited"
+MOVED = "moved"
+"""What a person did to a job, in its history: it became another command (`EDITED`), or only goes to another queue."""
+BY_PEOPLE = ("killed", EDITED, MOVED)
 UNREADABLE_CLASS = "Restbroker::Unreadable"
 
 _COUNT_TEXT = re.compile(r"-?\d{1,9}", re.ASCII)
