@@ -59,7 +59,12 @@ class Checker:
         given = tuple(values)
         wrong = self._seen[given] if given in self._seen else self.names(given)
         if wrong is not None:
-            raise BadRow(wrong)
+            # The server's version may be unknown still.
+            others = (Checker(spec, self.const, self.default_host) for spec in (self.spec.others if self.spec else ()))
+            other = next((checker for checker in others if checker.names(given) is None), None)
+            if other is None:
+                raise BadRow(wrong)
+            return other.arguments(values, are_cells=are_cells)
         for name, argument in self._converted_specs if are_cells else self._typed_specs:
             if name in values:
                 values[name] = self._value(argument, name, values[name])

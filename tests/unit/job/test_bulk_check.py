@@ -28,6 +28,15 @@ def test_row_becomes_the_commands_arguments_after_common_ones() -> None:
     assert checker("delete_old_users").arguments({"days": 30}, are_cells=False) == {"days": 30}
 
 
+def test_a_row_of_an_unknown_server_may_have_the_form_of_any_version() -> None:
+    unknown = Checker(registry.catalogue("ejabberd").commands["set_room_affiliation"], {}, None)
+    newer = {"room": "tea", "service": "c.h", "user": "a", "host": "h", "affiliation": "none"}
+    older = {"name": "tea", "service": "c.h", "jid": "a@h", "affiliation": "none"}
+    assert [unknown.arguments(dict(row), are_cells=True) for row in (newer, older)] == [newer, older]
+    with pytest.raises(BadRow, match="set_room_affiliation has no argument 'jids'"):
+        unknown.arguments({**newer, "jids": "a@h"}, are_cells=True)
+
+
 def test_a_list_is_texts_with_commas_or_json() -> None:
     item = {"localuser": "a", "localhost": "h", "user": "b", "host": "h", "nick": "B", "subs": "both"}
     check = checker("add_rosteritem")
