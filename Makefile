@@ -10,7 +10,7 @@ PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody tinyproxy-bin \
 	rabbitmq-server chromium chromium-driver fonts-dejavu-core mandoc systemd nginx-light libnginx-mod-http-echo
 # What only `make nightly` and `.ci/soak` run.
 NIGHTLY_PACKAGES := prosody-modules faketime tmux zsh fish strace nodejs golang-go \
-	golang-github-gomodule-redigo-dev prometheus
+	golang-github-gomodule-redigo-dev phpunit prometheus debootstrap systemd-container
 # What only `make bench` runs, Node.js with npm beside it; with --against, nothing but these.
 AGAINST_PACKAGES := redis-server nginx-light libnginx-mod-http-echo
 BENCH_PACKAGES := ruby-net-http-persistent nodejs golang-go golang-github-gomodule-redigo-dev
@@ -19,7 +19,7 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo quick test nightly lint format docs locks wheel release image clean servers nightly-servers \
+.PHONY: help venv demo quick test nightly lint format docs locks wheel deb release image clean servers nightly-servers \
 	tested reference bench bench-peers bench-against
 
 help:
@@ -59,7 +59,13 @@ wheel: ## Build dist/restbroker-….whl, with the build's tools in an environmen
 	@$(VENV)/build/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
 
-release: ## Make dist of the tag at HEAD and prove it: sdist, wheel, image's tree (as root), SBOM, checksums
+deb: wheel ## Build dist/restbroker_VERSION_amd64.deb for Debian 12 and 13 (needs dpkg-deb, no root)
+	@echo "Building the Debian package (half a minute)"
+	@SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} \
+		$(VENV)/build/bin/python -m dev.tools.debian_package dist/*.whl dist
+	@ls dist/*.deb
+
+release: ## Make dist of the tag at HEAD and prove it: sdist, wheel, Debian package, image's tree (as root), SBOM, checksums
 	@PYTHON=$(PYTHON) .ci/release
 
 venv: $(VENV)/.dev ## Make .venv with everything for work on restbroker
@@ -117,7 +123,8 @@ nightly: nightly-servers $(VENV)/.dev tested ## Run what `make test` leaves out,
 	$(if $(ARGS),,@PYTHON=$(PYTHON) .ci/versions)
 	$(if $(ARGS),,@$(MAKE) --no-print-directory image)
 
-image: $(VENV)/.dev ## Make the image's tree by contrib/image without Docker, and try it (as root)
+# Makes the image's tree by contrib/image without Docker, and tries it (as root).
+image: $(VENV)/.dev
 	@.ci/servers debootstrap
 	@PIP="$(PIP)" contrib/image/try.sh build/image
 

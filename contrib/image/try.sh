@@ -11,7 +11,7 @@ archive=${2:-}
 fail() { echo "make image: $*" >&2; exit 1; }
 
 ((EUID == 0)) || fail "only root may make a Debian tree and go into it"
-suite=$(sed -n 's/^FROM debian:\([a-z]*\)-slim$/\1/p' contrib/image/Dockerfile)
+suite=$(sed -n 's/^ARG BASE=debian:\([a-z]*\)-slim\(@.*\)\?$/\1/p' contrib/image/Dockerfile)
 [[ -n $suite ]] || fail "the Dockerfile names no base that is known here"
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $suite" 'Component: main' | head -1)
 [[ -n $mirror ]] || fail "apt on this machine knows no Debian $suite; run apt-get update"

@@ -14,6 +14,7 @@ import pytest
 
 from dev.tools.pages import ROOT
 from restbroker.config.load import load
+from restbroker.console.exits import Exit
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 from tests.support.answering import AnsweringServer
@@ -61,6 +62,10 @@ def test_unit_is_little_exposed_and_its_user_is_not_root(installed: Path) -> Non
     done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", str(installed))
     assert done.returncode == 0, done.stdout
     assert settings(UNIT, "User") == ["restbroker"]
+
+
+def test_unit_does_not_try_a_wrong_configuration_again() -> None:
+    assert settings(UNIT, "RestartPreventExitStatus") == [str(int(Exit.USAGE))]
 
 
 def test_prosody_starts_once_it_is_ready() -> None:
