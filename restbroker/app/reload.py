@@ -121,13 +121,7 @@ class Reload:
 
     async def _take(self, loaded: LoadedConfig) -> "BrokerPlan | None":
         old, new = self.config, loaded.config
-        if store_settings(new) != store_settings(old):
-            raise ConfigError(
-                "The configuration names another Redis (its address, database, namespace, login or sentinels), which a "
-                "process cannot change while it runs. The new configuration is not used.",
-                "Restart restbroker. Jobs stay in the Redis that it used before.",
-            )
-        _require_queues(self._started, new)
+        require_reloadable(self._started, old, new)
         result = await self._replan(new)
         self.config = new
         self.log.set_level(new.log_level)
@@ -150,6 +144,25 @@ class Reload:
         plan = await self.plan(new)
         self.targets = plan.targets
         return plan
+
+
+def require_reloadable(started: Config, old: Config, new: Config) -> None:
+    """Raise `ConfigError` if a process that uses `old` cannot use `new` until it is started again."""
+    if store_settings(new) != store_settings(old):
+        raise ConfigError(
+            "The configuration names another Redis (its address, database, namespace, login or sentinels), which a "
+            "process cannot change while it runs. The new configuration is not used.",
+            "Restart restbroker. Jobs stay in the Redis that it used before.",
+        )
+    _require_queues(started, new)
+
+
+def takes_effect(place: str) -> str:
+    """Return when a change at this place in the file, such as `Events.Listen`, takes effect."""
+    key = place.partition(".")[0].removesuffix("File")
+    if key.startswith("Redis"):
+        return "after a restart; until then a reload refuses the whole file"
+    return "after a restart" if any(key in keys.split(" or ") for keys in AT_START.values()) else "at a reload"
 
 
 def _require_queues(started: Config, new: Config) -> None:
