@@ -128,7 +128,7 @@ class PlannedAction:
             entries.print_entries(seen.examples)
             _print_refusals(seen)
         foreign = _foreign_text(seen, action.verb)
-        confirm(f"{action.verb.capitalize()} {output.jobs(seen.done)} of {jobs.location}{foreign}?")
+        confirm(f"{action.verb.capitalize()} {_counted(seen, jobs)} of {jobs.location}{foreign}?")
         return jobs.as_seen(seen)
 
     def _confirmed_edit(self, jobs: Jobs) -> Jobs:
@@ -144,7 +144,7 @@ class PlannedAction:
         _print_refusals(seen)
         _warn(seen, action)
         sent = " and send" if action.edit is not None and action.edit.retry else ""
-        confirm(f"Edit{sent} {output.jobs(seen.done)} of {jobs.location}?", yes=self.yes)
+        confirm(f"Edit{sent} {_counted(seen, jobs)} of {jobs.location}?", yes=self.yes)
         return jobs.as_seen(seen)
 
     def _print_plan(self, jobs: Jobs) -> None:
@@ -159,7 +159,7 @@ class PlannedAction:
             entries.write(seen.examples, as_json=False)
         above = len(seen.examples if action.edit is None else seen.previews)
         more = f", the first {above} of them above" if seen.done > above > 0 else ""
-        would = f"{output.jobs(seen.done)} of {seen.total:,} in {jobs.location} would be {_past_tense(action)}"
+        would = f"{_counted(seen, jobs)} of {seen.total:,} in {jobs.location} would be {_past_tense(action)}"
         output.say(f"{would}{more}{_foreign_text(seen, action.verb)}.")
         _print_refusals(seen)
         _warn(seen, action)
@@ -181,6 +181,11 @@ class PlannedAction:
             output.as_json({"dry_run": False, **_as_json(last, action), **followed})
         code = Exit.OK if became is None else _result_code(became)
         _end_with(_code(last, action) if code is Exit.OK else code)
+
+
+def _counted(seen: Progress, jobs: Jobs) -> str:
+    """Return how many jobs would be done; with a limit, that it is one."""
+    return output.jobs(seen.done) + ("" if jobs.limit is None else f" (at most {jobs.limit:,})")
 
 
 def _extent(jobs: Jobs, step: Progress) -> tuple[int, int]:

@@ -40,7 +40,8 @@ PANELS: Final = {
         "retries": "Show jobs that wait for their next try; run, edit or delete them.",
         "scheduled": "Show jobs that run later; run, edit or delete them.",
         "find": "Find jobs by text or argument in every queue and set.",
-        "explain": "Show where a job is, what happened to it, and who changed it; or explain a code.",
+        "history": "Show the jobs that ended lately, and those that end now.",
+        "explain": "Show where a job is, what happened to it, and who changed it; or explain a code or a key.",
         "audit": "Show the audit log: who changed jobs, queues and targets.",
     },
     "Events and rosters": {
@@ -48,7 +49,7 @@ PANELS: Final = {
         "roster": "Show, change, import, export or serve Prosody's rosters.",
     },
     "Set up": {
-        "config": "Create, show or describe the configuration file.",
+        "config": "Create, show, compare or describe the configuration.",
         "check": "Test the configuration, Redis and the targets.",
         "token": "Create a token, or list the configured ones and their use.",
         "completion": "Print the completion script for your shell.",

@@ -1,34 +1,45 @@
 """`restbroker audit`: who did what with the jobs in this Redis, newest first. Always holds: it changes nothing."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final
+from typing import Annotated, Final
 
+import attrs
 import typer
 
 from restbroker.console import columns, output
 from restbroker.console.columns import Column
-from restbroker.console.options import LimitOption, Output, command
+from restbroker.console.options import LimitOption, Output, argument, command
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
-from restbroker.operate.audit import StoredEntry, entries
+from restbroker.operate.audit import StoredEntry, actions, entries, holds, read_terms
 from restbroker.operate.connect import open_store
 
 app = typer.Typer(add_completion=False)
 
 _MOST = 100_000
 
+Words = Annotated[list[str] | None, argument("[TEXT|NAME=VALUE]...", "Text to search for, or a condition: who=ann.")]
+
 
 @command(app)
-def audit(*, limit: LimitOption = 20, how: Output) -> None:
+def audit(*, words: Words = None, limit: LimitOption = 20, how: Output) -> None:
     """Show the audit log: actions on the command line and the web pages, newest first.
+
+    All words must match: text in who, action, place, jobs or reason, or a condition on who, action, place, where, why,
+    state, done, refused, gone or at, such as action=delete or 'at newer 2h'.
 
     Each action is shown once, by its last entry; "begun" or "going on" means that it still runs or was cut short.
     --json prints every entry. In a pipe each line is: when (UTC), who, action, place, which jobs, state, done, refused,
     gone, why.
     """
+    wanted = read_terms(words or (), time.time())
     with open_store(how.settings()) as client:
-        found = list(entries(client, limit) if how.json else islice(_latest(entries(client, _MOST)), limit))
+        read = entries(client, _MOST)
+        # Without words only so much is read as is shown.
+        rows = read if how.json else actions(read) if words else _latest(read)
+        found = [*islice((row for row in rows if holds(row, wanted)), limit)]
     if how.json:
         output.as_json([_fields(written) for written in found])
     else:
@@ -36,24 +47,7 @@ def audit(*, limit: LimitOption = 20, how: Output) -> None:
 
 
 def _fields(written: StoredEntry) -> dict[str, Json]:
-    note = written.note
-    return {
-        "when": utc(written.at_s),
-        "who": note.who,
-        "action": note.action,
-        "place": note.place,
-        "where": note.where,
-        "state": note.state,
-        "done": note.done,
-        "refused": note.refused,
-        "gone": note.gone,
-        "why": note.why,
-        "entry": written.name,
-        "run": written.run,
-        "jids": list(note.jids),
-        "changes": note.changes,
-        "left": note.left,
-    }
+    return {"when": utc(written.at_s), "entry": written.name, **attrs.asdict(written.note), "run": written.run}
 
 
 def _latest(entries: Iterable[StoredEntry]) -> Iterator[StoredEntry]:

@@ -1,11 +1,11 @@
-"""`restbroker config`: create a configuration file, show the values in effect, print the schema."""
+"""`restbroker config`: create a configuration file, show the values in effect, compare two, print the schema."""
 
 import json
 import os
 import secrets
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,16 +15,18 @@ from restbroker.config.core import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import mask
 from restbroker.console import columns, completion, output
+from restbroker.console.exits import Exit
 from restbroker.console.lists import Verbs
 from restbroker.console.load_config import load_with_notices, print_notices
 from restbroker.console.options import Output, YesOption, argument, command
 from restbroker.console.private_file import write_new
+from restbroker.errors import ConfigError, UsageError
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
 from restbroker.servers import registry
 
 app = typer.Typer(
-    cls=Verbs, add_completion=False, no_args_is_help=True, help="Create, show or describe the configuration file."
+    cls=Verbs, add_completion=False, no_args_is_help=True, help="Create, show, compare or describe the configuration."
 )
 
 
@@ -76,6 +78,52 @@ def _as_written(value: Json) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     return json.dumps(value, ensure_ascii=False)
+
+
+@command(app)
+def diff(
+    *,
+    files: Annotated[list[Path], argument("[OLD] NEW", "The files. Without OLD: the one in use.", completion.paths)],
+    how: Output,
+) -> None:
+    """Show what a new file changes, key by key, and when: at a reload, or only after a restart.
+
+    Exits with 1 if anything changes, with 2 if a file cannot be used. Secrets stay hidden: behind each is a digest that
+    holds for this output alone, and tells only whether two are the same. What is in files that keys name is not
+    compared: a reload reads a secret again, and a restart the certificates of a target's TLS. Relative paths begin at
+    the file that has them; variables count for both files. Asks no process.
+    """
+    if len(files) > 2 - (how.config is not None):
+        raise UsageError("Too many files: one old and one new are compared.", "--config FILE stands for OLD.")
+    from restbroker.app import reload
+    from restbroker.config.diff import differences
+
+    before, after = [how.config, *files][-2:]
+    old, new = load_with_notices(before), load_with_notices(after)
+    written = collect(after, os.environ, {})
+    kinds = {"targets": registry.kinds(), "sources": sources.kinds()}
+    found = differences(collect(before, os.environ, {}), written, kinds)
+    told, whole = list[Any](), ""
+    try:
+        reload.require_reloadable(old.config, old.config, new.config)
+        told += reload.warnings_of(old.config, new)
+    except ConfigError as refused:
+        told, whole = [refused], "after a restart"
+    changes = [
+        {"key": key, "old": pair[0], "new": pair[1], "takes_effect": whole or reload.takes_effect(key)}
+        for key, pair in found.items()
+    ]
+    if how.json:
+        output.as_json({"changes": changes, "told": [one.message for one in told]})
+    else:
+        cells = [[_as_written(cell) or "-" for cell in change.values()] for change in changes]
+        columns.rows(("KEY", "OLD", "NEW", "TAKES EFFECT"), cells)
+    output.say(
+        *(f"note: {setter} sets {key}, in both." for key, setter in written.problems.setters.items()),
+        *(f"{one.message} {one.hint or ''}" for one in told if changes),
+        None if changes else "Nothing changes.",
+    )
+    raise typer.Exit(Exit.FAILED if changes else Exit.OK)
 
 
 @app.command()

@@ -367,7 +367,7 @@ def _read_person(text: str) -> str:
     """Return the address; raise `UsageError` if it is none of a person: a room's, or with signs of a template."""
     _check_address("The user", text if "@" in text else f"{text}@", read_bare)
     if re.search(r"[{}]|@(conference|muc|rooms)\.", text):
-        raise UsageError(f"{printable(text)} is not a person's address.", "Rooms need more: docs/recipes.md.")
+        raise UsageError(f"{printable(text)} is not a person's address.", "Rooms need more: docs/recipes-events.md.")
     return text
 
 

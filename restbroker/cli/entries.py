@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from restbroker.console import columns, output
 from restbroker.console.causes import first_step, headline, hint, share
 from restbroker.console.columns import Column
@@ -19,6 +21,7 @@ from restbroker.store.keys import SortedSet
 
 if TYPE_CHECKING:
     from restbroker.operate.summary import Cause, Summary
+    from restbroker.operate.walk import FoundEnd
 
 COMMANDS: Final[Mapping[str, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
 """The command for the jobs of each set."""
@@ -61,6 +64,11 @@ def fields(entry: ShownJob) -> dict[str, Json]:
         "may_have_run": entry.may_have_run,
         "repeat_safe": entry.repeat_safe,
     }
+
+
+def of_end(end: "FoundEnd") -> dict[str, Json]:
+    """Return how a job ended, for programs; `times`: milliseconds before that."""
+    return {"when": utc(end.at_s), **attrs.asdict(end.ending)}
 
 
 def all_fields(entry: ShownJob) -> dict[str, Json]:

@@ -32,7 +32,6 @@ app = typer.Typer(
     help="Show events from servers as they become jobs, and the state of their sources.",
 )
 
-_LOOK_EVERY_S: Final = 0.25
 SourceOption = Annotated[
     str | None, option("--source SOURCE", "Only events from this source.", completion.sources, show_default=False)
 ]
@@ -63,13 +62,8 @@ def tail(
                 "No events are recorded." if settings.events else f"No events are recorded. {NO_SOURCE} {ADD_SOURCE}"
             )
         _show(deque(before, maxlen=last), as_json=how.json)
-        try:
-            while not once:
-                if output.wait(_LOOK_EVERY_S):
-                    raise output.output_lost(BrokenPipeError())
-                _show(stream.read_new(), as_json=how.json)
-        except KeyboardInterrupt:
-            return
+        if not once:
+            output.follow(lambda: _show(stream.read_new(), as_json=how.json))
 
 
 @command(app)
@@ -140,9 +134,6 @@ def _show(found: Iterable[ShownEvent], *, as_json: bool) -> None:
             output.data("  ".join([local(seen.at_s), *(word for word in words if word is not None)]))
         else:
             output.row([utc(seen.at_s), *(word or "-" for word in words)])
-    # Anyone who reads a pipe wants to see it now.
-    with output.require_written():
-        pass
 
 
 def _moment(of: Callable[[SourceState], float]) -> Callable[[SourceState], str | None]:

@@ -260,7 +260,7 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
         {"when": utc(act.at_s), "who": act.note.who, "action": act.note.action, "place": act.note.place}
         for act in timeline.acts
     ]
-    ends: list[Json] = [{"when": utc(end.at_s), **attrs.asdict(end.ending)} for end in timeline.ends]
+    ends: list[Json] = [entries.of_end(end) for end in timeline.ends]
     found = timeline.receipts
     return {
         "jid": timeline.jid,

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Final, TypeAlias
 
-import attrs
 import typer
 
 from restbroker.cli import entries
@@ -97,7 +96,7 @@ def _as_json(found: SearchResult) -> dict[str, Json]:
         {"kind": hit.kind, "name": hit.name, "number": hit.ahead, "job": entries.fields(hit.entry)}
         for hit in found.hits
     ]
-    ends: list[Json] = [{"when": utc(end.at_s), **attrs.asdict(end.ending)} for end in found.ends]
+    ends: list[Json] = [entries.of_end(end) for end in found.ends]
     return {
         "found": hits,
         "ended": ends,

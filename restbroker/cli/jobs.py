@@ -5,6 +5,7 @@ are listed; the jobs to change are named in exactly one way, and a missing optio
 imported when a verb needs it, since most often they are only listed.
 """
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from restbroker.console import arguments, columns, completion, output
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import load_quietly
 from restbroker.console.options import (
+    AfterOption,
     AllOption,
     AnyOption,
     AtOption,
@@ -50,16 +52,13 @@ from restbroker.light import frozen
 from restbroker.operate import find, where
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.job import ShownJob, StoredJob
+from restbroker.operate.job import StoredJob
 from restbroker.store.keys import SortedSet
 
 if TYPE_CHECKING:
     from restbroker.operate.act_job import Verb
     from restbroker.operate.edit import Edit
 
-AfterOption = Annotated[
-    str | None, option("--after PLACE", "Continue after this place, as the previous list printed it.")
-]
 JidWord = Annotated[str, argument("JID", "The job's id.")]
 ArgumentWords = Annotated[
     list[str] | None,
@@ -78,6 +77,7 @@ _HELP: Final = {
     "scheduled": "Show jobs that run later, next one first, or act on them.",
 }
 _SUMMARY_S: Final = 600.0
+_WHOLE: Final = find.SearchLimits(seconds=math.inf, jobs=10**12)
 
 
 @frozen
@@ -142,19 +142,13 @@ def _list(how: Output, zset: SortedSet, typed: list[str] | None, *, limit: int, 
     settings = how.settings()
     knows = context_of(settings)
     meant = conditions(typed, zset, knows)
-    found: list[ShownJob] = []
-    looked_at = total = 0
     with open_store(settings) as client:
-        while True:
-            page = find.page(client, zset, meant, knows, after=after, limit=limit - len(found))
-            found += page.entries
-            looked_at, total, after = looked_at + page.looked_at, page.total, page.after
-            if after is None or len(found) >= limit:
-                break
+        page = find.page(client, zset, meant, knows, after=after, limit=limit, limits=_WHOLE)
+    found, total, after = page.entries, page.total, page.after
     entries.write(found, as_json=how.json)
     more = f"{len(found)} of {output.jobs(total)}" if total > len(found) else output.jobs(len(found))
     if after is not None and meant:
-        more = f"{output.jobs(len(found))} shown, of the first {looked_at:,} of {total:,}"
+        more = f"{output.jobs(len(found))} shown, of the first {page.looked_at:,} of {total:,}"
     output.say(f"{more} in the {zset} set.")
     name = entries.COMMANDS[zset]
     if found and sys.stderr.isatty():
@@ -172,7 +166,6 @@ def _add_movers(app: typer.Typer, zset: SortedSet) -> None:
         *,
         context: typer.Context,
         chosen: Chosen,
-        limit: MostOption = None,
         first: FirstOption = False,
         risk: Risk,
         paced: Paced,
@@ -186,7 +179,7 @@ def _add_movers(app: typer.Typer, zset: SortedSet) -> None:
         """
         length_s = waiting_s(context, timeout, waits=wait)
         wait_s = length_s if wait else None
-        _act("retry", zset, chosen, paced, how, limit=limit, wait_s=wait_s, first=first, **attrs.asdict(risk))
+        _act("retry", zset, chosen, paced, how, wait_s=wait_s, first=first, **attrs.asdict(risk))
 
     @command(app)
     def delete(chosen: Chosen, paced: Paced, how: Output) -> None:
@@ -246,9 +239,11 @@ def _add_edit(app: typer.Typer, zset: SortedSet) -> None:
         change: JobChange,
         queue: QueueOption = None,
         retry: RetryOption = False,
+        first: FirstOption = False,
         any_command: AnyOption = False,
         where: WhereOption = None,
         everything: AllOption = False,
+        limit: MostOption = None,
         repeat_unsafe: RepeatUnsafeOption = False,
         paced: Paced,
         wait: WaitOption = False,
@@ -264,13 +259,21 @@ def _add_edit(app: typer.Typer, zset: SortedSet) -> None:
         settings = how.settings()
         meant = attrs.evolve(_edit_of(settings, typed, change, any_command=any_command), queue=queue, retry=retry)
         _require_change(meant)
-        if wait and not retry:
-            raise UsageError("--wait needs --retry.", "Add --retry.")
+        if (wait or first) and not retry:
+            raise UsageError(f"--{'wait' if wait else 'first'} needs --retry.", "Add --retry.")
         length_s = waiting_s(context, timeout, waits=wait)
         arguments.note_secrets(None, typed)
-        chosen, wait_s = Chosen(jids, where, everything), length_s if wait else None
         _act(
-            "edit", zset, chosen, paced, how, settings=settings, wait_s=wait_s, repeat_unsafe=repeat_unsafe, edit=meant
+            "edit",
+            zset,
+            Chosen(jids, where, everything, limit),
+            paced,
+            how,
+            settings=settings,
+            wait_s=length_s if wait else None,
+            first=first,
+            repeat_unsafe=repeat_unsafe,
+            edit=meant,
         )
 
 
@@ -300,7 +303,6 @@ def _act(
     how: Output,
     *,
     settings: Config | None = None,
-    limit: int | None = None,
     wait_s: float | None = None,
     **more: Any,  # noqa: ANN401 - fields of `Action`, which is not imported for a list
 ) -> None:
@@ -313,7 +315,7 @@ def _act(
     meant = conditions(chosen.where, zset, known)
     if [bool(chosen.jids), bool(meant), chosen.everything].count(True) != 1:
         raise UsageError("Say which jobs, in exactly one way.", "Give job ids, or --where CONDITION, or --all.")
-    jobs = SetJobs(zset, tuple(chosen.jids or ()), meant, limit=limit, rate_per_s=paced.rate)
+    jobs = SetJobs(zset, tuple(chosen.jids or ()), meant, limit=chosen.limit, rate_per_s=paced.rate)
     action = Action(verb, who(), why=paced.why, **more)
     with open_store(settings) as client:
         PlannedAction(client, action, known, dry_run=paced.dry_run, yes=paced.yes, as_json=how.json, wait_s=wait_s).act(

@@ -1,6 +1,6 @@
 """`restbroker keys`: keys whose jobs are done one after the other, or take turns; why one waits, and what to do."""
 
-import shlex
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Final
@@ -20,6 +20,7 @@ from restbroker.console.lists import ListsFirst
 from restbroker.console.options import (
     Consent,
     LimitOption,
+    MostOption,
     OneTargetOption,
     Output,
     ReasonOptions,
@@ -33,12 +34,12 @@ from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.operate import keys
+from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.dead_copies import may_be_lost
 from restbroker.operate.keys import STATES, FairKey, FairQueue, OrderKey
-from restbroker.operate.names import keys_command, listed, require
+from restbroker.operate.names import listed, require
 from restbroker.store import key_queues
 from restbroker.store.client import Client
 from restbroker.store.order import BusyKey
@@ -97,7 +98,7 @@ def _busy_columns(now_s: float) -> Sequence[Column[OrderKey]]:
     return (
         Column("TARGET", lambda one: one.target),
         Column("KEY", lambda one: one.name),
-        Column("STATE", lambda one: one.state, lambda one: STATES[one.state]),
+        Column("STATE", lambda one: one.state, lambda one: one.state_text),
         Column("WAITING", lambda one: one.waiting, numbers=True),
         Column("SINCE OR IN", seconds, lambda one: duration(seconds(one))),
         Column("DIED", lambda one: one.jid),
@@ -137,7 +138,7 @@ def _why_no_lines(settings: Config, found: FairQueue) -> str:
 def show(*, key: KeyName, target: OneTargetOption = None, limit: LimitOption = 20, how: Output) -> None:
     """Show the jobs that wait with a key, next one first. The columns are those of `dead list`."""
     with _open(how) as (client, settings, known):
-        place, busy = keys.find_key(client, _targets(settings, target), key)
+        place, busy = keys.find_key(client, _targets(settings, target), key, known)
         found = keys.jobs_of_key(client, place, busy, known, limit)
         said = _state(keys.shown_key(client, place, busy, known), time_s(client))
     entries.write(found, as_json=how.json)
@@ -145,7 +146,7 @@ def show(*, key: KeyName, target: OneTargetOption = None, limit: LimitOption = 2
 
 
 def _state(shown: OrderKey, now_s: float) -> str:
-    state = STATES[shown.state]
+    state = shown.state_text
     if shown.at_s is not None:
         ago_s = now_s - shown.at_s
         state += f" for {duration_text(ago_s)}" if ago_s >= 0 else f": its next try is due in {duration_text(-ago_s)}"
@@ -167,68 +168,54 @@ def retry(
     A stopped key goes on once that job is done. To go on without it: skip.
     """
     with _open(how) as (client, settings, known):
-        place, busy = keys.find_key(client, _targets(settings, target), key)
+        place, busy = keys.find_key(client, _targets(settings, target), key, known)
         if busy.state == "stopped":
             action = Action("retry", who(), why=reason.why or "keys retry", repeat_unsafe=repeat_unsafe)
-            done, refused = keys.resume(client, place, busy, known=known, action=action, dry_run=reason.dry_run)
-            jid = _jid(busy, known)
-            if not done:
-                raise _not_retried(key, jid, refused, may_restore=bool(jid) and may_be_lost(client, busy.jid))
-            _report(
-                f"The job {jid} {'would be' if reason.dry_run else 'is'} retried.",
-                key,
-                done,
-                how,
-                dry_run=reason.dry_run,
-            )
+            *_, last = keys.resume(client, place, busy, known=known, action=action, dry_run=reason.dry_run)
+            said = f"The job {_jid(busy, known)} {'would be' if reason.dry_run else 'is'} retried."
+            _report(said, key, last.done, how, dry_run=reason.dry_run)
             return
         _require_state(busy, "due")
         if not reason.dry_run:
-            _require_done(done=keys.steer(client, place, "retry", busy, known=known, who=who(), why=reason.why))
+            _require_done(keys.steer(client, place, "retry", busy, known=known, who=who(), why=reason.why))
     _report(f"Its next job {'would be' if reason.dry_run else 'is'} tried now.", key, 1, how, dry_run=reason.dry_run)
-
-
-def _not_retried(key: str, jid: str, refused: Sequence[str], *, may_restore: bool) -> UsageError:
-    gone = f"The job that died is not among the dead jobs any more: {jid}."
-    if not jid:
-        gone = "The id of the job that died is not known: if it is among the dead jobs, retry it there."
-    hint = f"To go on without it: {keys_command('skip', key)}"
-    if may_restore and not refused:
-        hint += f" To put it back first: restbroker dead restore {shlex.quote(jid)}"
-    return UsageError(" ".join(refused) or gone, hint)
 
 
 @command(app)
 def skip(*, key: KeyName, target: OneTargetOption = None, consent: Consent, how: Output) -> None:
     """Go on with a stopped key without the job that died, which stays among the dead jobs."""
     with _open(how) as (client, settings, known):
-        place, busy = keys.find_key(client, _targets(settings, target), key)
+        place, busy = keys.find_key(client, _targets(settings, target), key, known)
         _require_state(busy, "stopped")
         if not consent.dry_run:
             confirm(f"Go on with the jobs behind {_jid(busy, known) or 'the dead job'} of {key}?", yes=consent.yes)
-            _require_done(done=keys.steer(client, place, "skip", busy, known=known, who=who(), why=consent.why))
+            _require_done(keys.steer(client, place, "skip", busy, known=known, who=who(), why=consent.why))
     _report(f"The key {'would go' if consent.dry_run else 'goes'} on.", key, 1, how, dry_run=consent.dry_run)
 
 
 @command(app)
-def drop(*, key: KeyName, target: OneTargetOption = None, consent: Consent, how: Output) -> None:
+def drop(
+    *, key: KeyName, target: OneTargetOption = None, limit: MostOption = None, consent: Consent, how: Output
+) -> None:
     """Kill the jobs that wait with a key now: they go to the dead set, and are answered. A stopped key goes on.
 
-    A job in progress stays.
+    A job in progress stays. With --limit the next ones die, and a stopped key stays stopped for the others.
     """
     with _open(how) as (client, settings, known):
-        place, busy = keys.find_key(client, _targets(settings, target), key)
-        count = keys.shown_key(client, place, busy, known).waiting
-        refused: tuple[str, ...] = ()
+        place, busy = keys.find_key(client, _targets(settings, target), key, known)
+        waiting = keys.shown_key(client, place, busy, known).waiting
+        count = waiting if limit is None else min(limit, waiting)
         if not consent.dry_run:
             confirm(f"Have {output.jobs(count)} die that wait with {key}?", yes=consent.yes)
             action = Action("kill", who(), why=consent.why or "keys drop")
-            count, refused = keys.drop(client, place, busy, settings, action, known)
-        if refused:
-            raise UsageError(f"{output.jobs(count)} died; the others wait still: {' '.join(refused)}")
-    _report(
-        f"{output.jobs(count)} {'would die' if consent.dry_run else 'died'}.", key, count, how, dry_run=consent.dry_run
-    )
+            last = Progress(0)
+            for last in keys.drop(client, place, busy, settings, action, known, limit=limit):
+                time.sleep(last.rest_s)
+            if last.refused:
+                raise UsageError(f"{output.jobs(last.done)} died; the others wait still: {' '.join(last.refused)}")
+            count = last.done
+    verb = "would die" if consent.dry_run else "died"
+    _report(f"{output.jobs(count)} {verb}.", key, count, how, dry_run=consent.dry_run)
 
 
 @command(app, "return")
@@ -264,8 +251,9 @@ def _require_state(busy: BusyKey, state: str) -> None:
         raise UsageError(f"The key is {STATES[busy.state]}, not {STATES[state]}.", hint)
 
 
-def _require_done(*, done: bool) -> None:
-    if not done:
+def _require_done(steps: Iterator[Progress]) -> None:
+    *_, last = steps
+    if not last.done:
         raise UsageError("The key has changed meanwhile.", "Look again: restbroker keys list")
 
 

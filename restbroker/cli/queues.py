@@ -13,13 +13,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from restbroker.cli import entries
-from restbroker.cli.jobs import AfterOption, conditions
+from restbroker.cli.jobs import conditions
 from restbroker.config.core import Config
 from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
 from restbroker.console.lists import ListsFirst
 from restbroker.console.options import (
+    AfterOption,
     AllOption,
     Consent,
     ForeignQueuesOption,

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from restbroker.operate.summary import Cause, Summary
 
+_SERVER_SAYS = re.compile(r"(?:\d{3} )?(?:The server says|Status \d{3}): ")
+_OURS = " It may have run."
+
 
 def headline(found: "Summary", kind: str = "") -> str:
     """Return `3 of 12 causes account for 95 % of 1,366 jobs`; with `kind` "dead", `… of 1,366 dead jobs`.
@@ -38,6 +41,19 @@ def hint(cause: "Cause") -> str | None:
     text, _ = _known_of(cause.code or "")
     verb = text.partition(" ")[0]
     return None if not text or re.search(rf"(?:^|[.!?:] ){re.escape(verb)}\b", cause.message or "") else text
+
+
+def words(cause: "Cause") -> tuple[str, str, str]:
+    """Return the message of a cause in three parts: up to the server's own words, these, and what follows.
+
+    If there are none, or it is not known where they end, all of it is in the first part.
+    """
+    message = cause.message or ""
+    begin = _SERVER_SAYS.match(message)
+    end = len(message[: cause.said_to].removesuffix(_OURS))
+    if begin is None or end <= begin.end():
+        return message, "", ""
+    return message[: begin.end()], message[begin.end() : end], message[end:].removeprefix(".")
 
 
 def first_step(cause: "Cause") -> str:

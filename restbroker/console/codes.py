@@ -68,11 +68,6 @@ def names() -> list[str]:
     return sorted(every, key=lambda name: (name.casefold(), name))
 
 
-def beginning(letters: str) -> list[str]:
-    """Return the codes that begin with these letters, ignoring case."""
-    return [name for name in names() if name.casefold().startswith(letters.casefold())]
-
-
 def explanations_of(code: str) -> list[Explanation]:
     """Return the explanations of this code, ignoring case; none if it is not known."""
     return list(_explanations(code.casefold()))

@@ -101,6 +101,9 @@ WhyOption = Annotated[str, option("--why TEXT", "The reason, for the audit log, 
 DryRunOption = Annotated[bool, option("--dry-run", "Only show what would be done.")]
 YesOption = Annotated[bool, option("--yes -y", "Do not ask.")]
 
+AfterOption = Annotated[
+    str | None, option("--after PLACE", "Continue after this place, as the previous list printed it.")
+]
 LimitOption = Annotated[int, option("--limit N", "At most this many.", min=1, max=100_000)]
 JsonOption = Annotated[bool, option("--json", "Print JSON.")]
 ConfigOption = Annotated[
@@ -137,11 +140,12 @@ _HEADING_OF: Final = {option: heading for heading, options in _HEADINGS.items() 
 
 @frozen
 class Chosen:
-    """The jobs that are meant: by ids, by conditions, or all."""
+    """The jobs that are meant: by ids, by conditions, or all; at most `limit` of them are done."""
 
     jids: Jids = None
     where: WhereOption = None
     everything: AllOption = False
+    limit: MostOption = None
 
 
 @frozen

@@ -9,13 +9,15 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import Final, TextIO
 
 from restbroker.errors import ConfigError, OutputLost, RestbrokerError
 
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF, errno.EAGAIN})
+
+_FOLLOW_EVERY_S: Final = 0.25
 
 
 def data(*lines: str) -> None:
@@ -128,6 +130,18 @@ def wait(timeout_s: float) -> bool:
     # Errors are always reported, and nothing else is waited for.
     reader.register(sys.stdout.fileno(), 0)
     return bool(reader.poll(timeout_s * 1000))
+
+
+def follow(show_new: Callable[[], None]) -> None:
+    """Call `show_new` four times a second until Ctrl-C; raise `OutputLost` once the reader of a pipe went away."""
+    with suppress(KeyboardInterrupt):
+        is_lost = False
+        while not is_lost:
+            # Anyone who reads a pipe wants to see it now.
+            with require_written():
+                show_new()
+            is_lost = wait(_FOLLOW_EVERY_S)
+        raise output_lost(BrokenPipeError())
 
 
 def jobs(count: int) -> str:

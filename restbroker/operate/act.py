@@ -101,6 +101,10 @@ class Jobs(Protocol):
     def location(self) -> str:
         """The place in words."""
 
+    @property
+    def limit(self) -> int | None:
+        """How many jobs are done at most; None: all that are meant."""
+
     def require_sense(self, action: Action, known: ConfigContext) -> None:
         """Raise `UsageError` if the action makes no sense here."""
 

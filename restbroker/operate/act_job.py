@@ -37,12 +37,12 @@ REPLAYS: Final = frozenset({"retry", "reschedule"})
 class Action:
     """An action on jobs, and the person behind it.
 
-    `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`, `edit` for `edit`. `retry` sends a job to its queue:
-    behind those that wait there, or `first`.
-    `reschedule` sets another time; a dead job then waits in the retry set. `why` goes into the audit log, and into jobs
-    that are killed. `repeat_unsafe`: include jobs that may have run and are not safe to repeat. `foreign_queues`:
-    include jobs that the action sends to a queue that this configuration does not serve. `begins_at_once`: write the
-    action's first audit entry and report it before jobs are looked for, not only before the first is changed.
+    `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`, `edit` for `edit`. `retry`, and an `edit` that
+    retries, send a job to its queue: behind those that wait there, or `first`. `reschedule` sets another time; a dead
+    job then waits in the retry set. `why` goes into the audit log, and into jobs that are killed. `repeat_unsafe`:
+    include jobs that may have run and are not safe to repeat. `foreign_queues`: include jobs that the action sends to a
+    queue that this configuration does not serve. `begins_at_once`: write the action's first audit entry and report it
+    before jobs are looked for, not only before the first is changed.
     """
 
     verb: Verb
@@ -70,7 +70,7 @@ class Action:
     def details(self) -> str:
         """Further words for the audit log, such as " (to urgent)"; "" if there are none."""
         if self.edit is not None:
-            return f" ({self.edit})"
+            return f" ({self.edit}{', next in line' if self.first else ''})"
         if self.queue is not None:
             return f" (to {self.queue})"
         if self.first:
@@ -249,7 +249,7 @@ def _edit(view: StoredJob, zset: SortedSet, action: Action, now_s: float, unique
         return MAY_HAVE_RUN_BEFORE
     if not action.edit.retry:
         return Placement(view.raw, zset=zset, new=rubyjson.dumps(_with_jid(done.fields, view)))
-    return attrs.evolve(_retry(view, done.fields, zset, now_s), queue=done.queue)
+    return attrs.evolve(_retry(view, done.fields, zset, now_s), queue=done.queue, first=action.first)
 
 
 def _bound(view: StoredJob, fields: Mapping[str, Json], action: Action) -> Refusal | None:

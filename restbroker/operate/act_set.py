@@ -74,8 +74,9 @@ class SetJobs:
     """The jobs of a set with these job ids or keys (`ShownJob.key`), or else all that match the conditions.
 
     `inventory` limits them to those that the set held, unchanged, when a person saw it (`Progress.met` of a dry run);
-    None: those that it holds when the action begins. `seen` limits them to those that were there at that moment.
-    `limit`: at most so many are done. With `rate_per_s` that many are done per second at most, on average.
+    None: those that it holds when the action begins. `seen` limits them to those that were there at that moment. `jids`
+    limits them to jobs with these ids that changed at `since_s` or later. `limit`: at most so many are done. With
+    `rate_per_s` that many are done per second at most, on average.
     """
 
     zset: SortedSet
@@ -83,6 +84,8 @@ class SetJobs:
     where: Where = ()
     inventory: Inventory | None = None
     seen: SetMoment | None = None
+    jids: frozenset[str] | None = None
+    since_s: float = 0.0
     limit: int | None = None
     rate_per_s: float | None = None
 
@@ -108,6 +111,8 @@ class SetJobs:
     def which(self, known: ConfigContext) -> str:
         """Return which jobs are meant, in words. Keys stay as they are, to be replaced by ids when they are found."""
         most = "" if self.limit is None else f" (at most {self.limit})"
+        if self.jids is not None:
+            return f"{len(self.jids)} named"
         if not self.names:
             return hiding.mask_secrets("; ".join(map(with_fixed_time, self.where)) or "all", known.secrets) + most
         return (" ".join(self.names) if len(self.names) <= EXAMPLES else f"{len(self.names)} named") + most
@@ -128,11 +133,12 @@ class SetJobs:
 
     def _act_on_names(self, run: ActionRun, batch: int) -> Iterator[int]:
         """Act on the jobs with these names; yield after each batch how many were done."""
-        each = list(dict.fromkeys(self.names))[: self.limit]
+        left = list(dict.fromkeys(self.names))
         run.progress = attrs.evolve(run.progress, met=(met := set[int]()))
-        for start in range(0, len(each), batch):
+        while left and (room := self._room(run, batch)):
             views, missing = [], []
-            for name in each[start : start + batch]:
+            part, left = left[:room], left[room:]
+            for name in part:
                 found = find.locate(run.client, self.zset, name)
                 if found.member is None:
                     if found.complete:
@@ -165,9 +171,9 @@ class SetJobs:
         run.progress = attrs.evolve(run.progress, met=met)
         # Those of one key are done again in the order in which they died; before others, the last to be put is first.
         is_down = self.zset == "dead" and (run.action.first or not run.action.sends_again)
-        while (part := paging.piece(run.client, self.zset, place, BATCH, newest_first=is_down)).members:
-            room = batch if self.limit is None else min(batch, self.limit - run.progress.done)
-            if not room:
+        while room := self._room(run, batch):
+            part = paging.piece(run.client, self.zset, place, BATCH, newest_first=is_down)
+            if not part.members:
                 return
             views = [StoredJob(raw, score, run.known) for raw, score in part.members]
             there = [n for n, member in enumerate(part.members) if run.dry_run or hash(member) in met]
@@ -181,13 +187,21 @@ class SetJobs:
             place = part.behind(matched[-1] + 1 if len(matched) == room else None, set() if run.dry_run else moved)
             yield sum(isinstance(outcome, Applied) for outcome in outcomes)
 
+    def _room(self, run: ActionRun, batch: int) -> int:
+        """Return how many jobs may be done now: at most `batch`, and what is left of `limit`."""
+        return batch if self.limit is None else min(batch, self.limit - run.progress.done)
+
     def _matching(
         self, run: ActionRun, views: Sequence[StoredJob], there: Sequence[int], room: int
     ) -> tuple[int, list[int]]:
         """Return how many of those that are `there` were checked, and which of them are to be done: at most `room`."""
         matched: list[int] = []
+        may_be = find.may_have(self.jids or frozenset())
         for count, n in enumerate(there, start=1):
-            if not act_job.is_moved_already(views[n], run.action) and views[n].matches(self.where):
+            is_meant = self.jids is None or (
+                may_be(views[n].raw) and views[n].jid in self.jids and views[n].last_change_s >= self.since_s
+            )
+            if is_meant and not act_job.is_moved_already(views[n], run.action) and views[n].matches(self.where):
                 # What comes into the dead set has the time of its death as its score.
                 if self.seen is None or self.zset == "dead" or views[n].last_change_s:
                     matched.append(n)

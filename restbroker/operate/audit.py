@@ -6,7 +6,7 @@ so an action that a crash cut short has an entry `begun` and none that ends it. 
 was done: an entry before it would claim what was not. No entry holds a secret: the writers leave them out.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Literal, Self, TypeAlias, get_args
 
@@ -15,6 +15,8 @@ import attrs
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.hiding import EXCERPT_LIMIT, text
 from restbroker.light import define, frozen
+from restbroker.operate import where
+from restbroker.operate.where import Condition, SearchTerms, parse_search
 from restbroker.store import audit as store
 from restbroker.store.client import Client
 
@@ -27,6 +29,7 @@ _PAGE: Final = 200
 _RUN_PAGE: Final = 1000
 _RUN_PAGES: Final = 10
 """So many pages after its beginning an action's entries are searched for: others may write meanwhile."""
+_FIELDS: Final = ("who", "action", "place", "where", "why", "state", "done", "refused", "gone", "at")
 _STATES: Final[Mapping[str, State]] = {state: state for state in get_args(State)}
 
 
@@ -43,13 +46,13 @@ class AuditEntry:
     who: str
     action: str
     place: str
-    state: State = "done"
-    run: str = ""
     where: str = ""
-    why: str = ""
+    state: State = "done"
     done: int = 0
     refused: int = 0
     gone: int = 0
+    why: str = ""
+    run: str = ""
     jids: tuple[str, ...] = ()
     changes: str = ""
     left: str = ""
@@ -166,6 +169,36 @@ def entries(client: Client, limit: int, before: str = "") -> Iterator[StoredEntr
         limit, before = limit - len(page), page[-1].name
 
 
+def actions(entries: Iterable[StoredEntry]) -> list[StoredEntry]:
+    """Return the newest entry of each action, with the job ids of all its entries; `entries` come newest first."""
+    rows: dict[str, StoredEntry] = {}
+    for written in entries:
+        newest = rows.get(written.run)
+        if newest is not None:
+            note = attrs.evolve(newest.note, jids=written.note.jids + newest.note.jids)
+            written = attrs.evolve(newest, note=note)  # noqa: PLW2901 - it takes its place
+        rows[written.run] = written
+    return [*rows.values()]
+
+
+def read_terms(typed: Sequence[str], now_s: float) -> SearchTerms:
+    """Return the texts and conditions that were typed. Raise `UsageError` for a field that no entry has."""
+    wanted = parse_search(typed, now_s) if typed else SearchTerms((), ())
+    hint = "A queue is place = queue:NAME; a text with an operator needs quotes."
+    where.require_fields(wanted.where, _FIELDS, "The audit log has", hint)
+    return wanted
+
+
+def holds(written: StoredEntry, wanted: SearchTerms) -> bool:
+    """Tell whether an entry has all texts, in upper or lower case, and all conditions hold for it."""
+    note = written.note
+    values = (written.at_s if term.field == "at" else getattr(note, term.argument or "") for term in wanted.where)
+    said = (note.who, note.action, note.place, note.where, note.why, *note.jids)
+    return all(map(Condition.holds, wanted.where, values)) and all(
+        any(word.casefold() in text.casefold() for text in said) for word in wanted.texts
+    )
+
+
 def of_run(client: Client, name: str) -> Sequence[StoredEntry]:
     """Return the entries of the action that began with this one, oldest first; none if it is no longer in the log.
 
@@ -190,21 +223,12 @@ def of_run(client: Client, name: str) -> Sequence[StoredEntry]:
 
 def _read_entry(entry: store.AuditRecord) -> AuditEntry:
     fields = entry.fields
-    return AuditEntry(
-        who=fields.get("who", ""),
-        action=fields.get("action", ""),
-        place=fields.get("place", ""),
-        state=_STATES.get(fields.get("state", ""), "done"),
-        run=fields.get("run", ""),
-        where=fields.get("where", ""),
-        why=fields.get("why", ""),
-        done=_number(fields.get("done", "")),
-        refused=_number(fields.get("refused", "")),
-        gone=_number(fields.get("gone", "")),
-        jids=tuple(fields.get("jids", "").split()),
-        changes=fields.get("changes", ""),
-        left=fields.get("left", ""),
-    )
+    words = {
+        name: fields.get(name, "") for name in ("who", "action", "place", "run", "where", "why", "changes", "left")
+    }
+    done, refused, gone = (_number(fields.get(name, "")) for name in ("done", "refused", "gone"))
+    state, jids = _STATES.get(fields.get("state", ""), "done"), tuple(fields.get("jids", "").split())
+    return AuditEntry(**words, state=state, done=done, refused=refused, gone=gone, jids=jids)
 
 
 def _number(word: str) -> int:

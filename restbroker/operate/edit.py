@@ -34,7 +34,7 @@ from restbroker.job.reason import Reason
 from restbroker.job.settle import CROWDED_FIELD, DEFERRED_FIELD
 from restbroker.light import field, frozen
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import EDITED, MOVED, ShownJob, StoredJob
+from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.request import access_of, signatures_of
 
 _OF_ITS_RUN: Final = (UNCERTAIN_FIELD, MAY_HAVE_RUN_FIELD, EFFECTED_FIELD, DEFERRED_FIELD, CROWDED_FIELD)
@@ -359,6 +359,6 @@ def _as_stored(wanted: _EditPlan, view: StoredJob, proof: Proof, *, who: str, no
 
 def _history_entry(wanted: _EditPlan, who: str, now_s: float) -> dict[str, Json]:
     """Return one more entry for the job's history."""
-    outcome, code = (EDITED, "Edited") if wanted.is_another else (MOVED, "Moved")
+    outcome, code = (retry.EDITED, "Edited") if wanted.is_another else (retry.MOVED, "Moved")
     said = f"{who} changed {', '.join(wanted.names)}."[:200]
     return {"at": now_s, "status": None, "outcome": outcome, "code": code, "ms": 0.0, "excerpt": said}

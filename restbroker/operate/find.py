@@ -8,7 +8,7 @@ says where to go on; the cost of a page does not depend on how deep it lies or h
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Final, TypeVar
 
@@ -26,12 +26,15 @@ from restbroker.store.keys import QueueName, SortedSet
 from restbroker.store.paging import Cursor, Member, SetPiece
 
 T = TypeVar("T")
+R = TypeVar("R")
+V = TypeVar("V")
 PAGE: Final = 20
 """Jobs read at once: each may have a megabyte, and a page must arrive within the connection's time-out."""
 SLICE: Final = 200
 """How many members are read with one question to Redis; fewer where they are large."""
 _KEY: Final = re.compile(r"([0-9a-z.+-]{1,40})-([0-9a-f]{40})", re.ASCII)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_:.-]+", re.ASCII)
+_JID: Final = re.compile(rb'"jid"\s*:\s*"([^"\\]*)"')
 
 
 @frozen
@@ -92,6 +95,18 @@ def is_key(name: str) -> bool:
     return _parse_key(name) is not None
 
 
+def may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:
+    """Return a quick test of a job's bytes, which excludes most jobs that have none of these ids."""
+    words = {jid.encode() for jid in jids if jid.isascii()}
+
+    def may(raw: bytes) -> bool:
+        named = _JID.findall(raw)
+        # JSON may write letters in several ways.
+        return not named or len(words) < len(jids) or any(word in words for word in named)
+
+    return may
+
+
 def page(
     client: Client,
     zset: SortedSet,
@@ -112,12 +127,12 @@ def page(
 
     def jobs() -> Iterator[tuple[StoredJob, tuple[SetPiece, int]]]:
         nonlocal total
-        for part in paging.pieces(client, zset, min(SLICE if where else limit, allowed.jobs), start):
+        for part in paging.pieces(client, zset, min(SLICE, allowed.jobs if where else limit), start):
             total = part.size
             for number, (raw, score) in enumerate(part.members, start=1):
                 yield StoredJob(raw, score, known), (part, number)
 
-    entries, looked_at, place = _choose(jobs(), where, limit, allowed)
+    entries, looked_at, place = choose(jobs(), lambda view: _shown_if(view, where), limit, allowed)
     return ResultPage(entries, None if place is None else _more(client, zset, *place), looked_at, total)
 
 
@@ -141,26 +156,30 @@ def waiting_page(
     total = queues.size(client, own) or 0
     raws = chain.from_iterable(pieces(client, own, known.target(queue), known.cost(queue), start))
     jobs = ((view_of_waiting(raw, queue, known), number) for number, raw in enumerate(raws, start + 1))
-    entries, looked_at, place = _choose(jobs, where, limit, limits or _OF_A_PAGE)
+    entries, looked_at, place = choose(jobs, lambda view: _shown_if(view, where), limit, limits or _OF_A_PAGE)
     return ResultPage(entries, str(place) if place is not None and place < total else None, looked_at, total)
 
 
-def _choose(
-    jobs: Iterable[tuple[StoredJob, T]], where: Where, limit: int, limits: SearchLimits
-) -> tuple[tuple[ShownJob, ...], int, T | None]:
-    """Return at most `limit` jobs that match, how many were looked at, and the place of the last; None: it was all."""
+def _shown_if(view: StoredJob, where: Where) -> ShownJob | None:
+    return view.shown() if view.matches(where) else None
+
+
+def choose(
+    found: Iterable[tuple[V, T]], pick: Callable[[V], R | None], limit: int, limits: SearchLimits
+) -> tuple[tuple[R, ...], int, T | None]:
+    """Return at most `limit` picked ones, how many were looked at, and the place of the last; None: it was all."""
     deadline = time.monotonic() + limits.seconds
     throttle = Throttle() if limits.gives_way else None
-    entries: list[ShownJob] = []
+    chosen: list[R] = []
     looked_at = 0
-    for looked_at, (view, place) in enumerate(jobs, start=1):
+    for looked_at, (one, place) in enumerate(found, start=1):
         if throttle is not None:
             throttle.step()
-        if view.matches(where):
-            entries.append(view.shown())
-        if len(entries) >= limit or looked_at >= limits.jobs or time.monotonic() >= deadline:
-            return tuple(entries), looked_at, place
-    return tuple(entries), looked_at, None
+        if (picked := pick(one)) is not None:
+            chosen.append(picked)
+        if len(chosen) >= limit or looked_at >= limits.jobs or time.monotonic() >= deadline:
+            return tuple(chosen), looked_at, place
+    return tuple(chosen), looked_at, None
 
 
 def pieces(

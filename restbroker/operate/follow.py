@@ -6,15 +6,14 @@ searched; those that were not are named.
 """
 
 import math
-import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from typing import Final
 
 from restbroker.job.hiding import MASK
 from restbroker.light import frozen
-from restbroker.operate import audit
+from restbroker.operate import audit, find
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import SearchLimits
@@ -24,7 +23,6 @@ from restbroker.store.keys import SortedSet
 
 SENT: Final = frozenset({"retry", "edit and retry"})
 """Actions that send jobs to their queues at once, as the audit log names them."""
-_JID: Final = re.compile(rb'"jid"\s*:\s*"([^"\\]*)"')
 _MOST_CAUSES: Final = 20
 
 
@@ -135,7 +133,7 @@ def job_states(client: Client, jids: Collection[str], known: ConfigContext, boun
 
 
 def _query(jids: frozenset[str]) -> SearchQuery:
-    return SearchQuery(_may_have(jids), lambda view: view.jid in jids, lambda end: end.ending.jid in jids)
+    return SearchQuery(find.may_have(jids), lambda view: view.jid in jids, lambda end: end.ending.jid in jids)
 
 
 def _meet(walk: Walk, jids: frozenset[str], since_s: float) -> tuple[dict[str, Match], int]:
@@ -166,17 +164,6 @@ def _meet(walk: Walk, jids: frozenset[str], since_s: float) -> tuple[dict[str, M
     left -= delivered
     look(chain(walk.rest_of_queues(), walk.places_behind()))
     return met, len(delivered)
-
-
-def _may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:
-    words = {jid.encode() for jid in jids if jid.isascii()}
-
-    def may(raw: bytes) -> bool:
-        named = _JID.findall(raw)
-        # JSON may write letters in several ways.
-        return not named or len(words) < len(jids) or any(word in words for word in named)
-
-    return may
 
 
 def _causes(met: Iterable[Match]) -> Iterator[FailureCount]:

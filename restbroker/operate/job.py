@@ -21,7 +21,7 @@ from restbroker.job.failure_group import generalise, group_id
 from restbroker.job.hiding import MASK
 from restbroker.job.job import CRASHES_FIELD, UNCERTAIN_FIELD, crash_count, digest, fields_of, may_have_run_before
 from restbroker.job.json_types import Json
-from restbroker.job.repair import seconds
+from restbroker.job.repair import seconds, without_tags
 from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, TRY_FIELDS, UNREADABLE_CLASS, read_count
 from restbroker.job.unmet import Unmet, unmet
 from restbroker.light import field, frozen
@@ -35,10 +35,6 @@ SHOWN_BYTES: Final = 65_536
 """Of larger jobs the arguments are not shown, nor texts that are longer."""
 _MOST_VALUES: Final = 200
 _LARGEST: Final = 10**18
-EDITED: Final = "edited"
-MOVED: Final = "moved"
-"""What a person did to a job, in its history: it became another command (`EDITED`), or only goes to another queue."""
-_BY_PEOPLE: Final = ("killed", EDITED, MOVED)
 _RAN: Final = ("uncertain", "delivered")
 """Outcomes of tries after which a command may have run, or has. No set: a producer may have put a list there."""
 
@@ -176,7 +172,7 @@ class StoredJob:
     @property
     def attempts(self) -> int:
         """The number of tries, if the job says so: a person's `retry` lowers Sidekiq's count, but not this number."""
-        tries = sum(attempt.get("outcome") not in _BY_PEOPLE for attempt in self._tries)
+        tries = sum(attempt.get("outcome") not in retry.BY_PEOPLE for attempt in self._tries)
         return 0 if self.count is None else max(self.count + 1, 1, tries)
 
     @property
@@ -253,7 +249,11 @@ class StoredJob:
     @property
     def last_change_s(self) -> float:
         """When the job last came somewhere, failed or was edited, in epoch seconds, as far as it says; else 0."""
-        edits = (seconds(attempt.get("at")) for attempt in self._tries if attempt.get("outcome") in (EDITED, MOVED))
+        edits = (
+            seconds(attempt.get("at"))
+            for attempt in self._tries
+            if attempt.get("outcome") in (retry.EDITED, retry.MOVED)
+        )
         moments = (self.moment("enqueued_at"), self.moment("created_at"), self.last_failure_s, *edits)
         return max(moment for moment in moments if moment is not None)
 
@@ -344,7 +344,7 @@ class StoredJob:
     @property
     def _tries_of_this(self) -> list[dict[str, Json]]:
         """The tries of the command that it is now: an edit makes another one of it."""
-        edits = [n for n, attempt in enumerate(self._tries) if attempt.get("outcome") == EDITED]
+        edits = [n for n, attempt in enumerate(self._tries) if attempt.get("outcome") == retry.EDITED]
         return self._tries[edits[-1] + 1 :] if edits else self._tries
 
     @property
@@ -353,6 +353,19 @@ class StoredJob:
         if self.fields is None:
             return "This entry is not a job: it is not a JSON object."
         return self._display(self.reason, _TEXT_LIMIT, self._hides[0])
+
+    @property
+    def said_to(self) -> int:
+        """Where what the server said ends in `message`, before what to do about it; 0 if the tries do not tell."""
+        message = without_tags(self.message or "")
+        for attempt in reversed(self._tries):
+            said = attempt.get("excerpt")
+            # A longer one was cut.
+            if isinstance(said, str) and 0 < len(said) < _WORD_LIMIT:
+                shown = self._display(said, _WORD_LIMIT, self._hides[0]) or MASK
+                if shown in message:
+                    return message.index(shown) + len(shown)
+        return 0
 
     @cached_property
     def _arguments(self) -> Mapping[str, Json]:

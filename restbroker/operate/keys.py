@@ -5,27 +5,30 @@ each change of a held key is for a key in a certain state; it is written to the 
 to the list of a queue only while it is paused.
 """
 
+import re
 import shlex
-import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
+
+import attrs
 
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.job.fairness import BEFORE_ORDER, BETWEEN, fold
+from restbroker.job.job import digest
 from restbroker.job.order import made_by
 from restbroker.light import frozen
-from restbroker.operate import act, act_waiting, find
+from restbroker.operate import act, act_waiting, dead_copies, find
 from restbroker.operate.act import Action, Progress
 from restbroker.operate.act_set import SetJobs
-from restbroker.operate.audit import AuditedAction, AuditEntry
+from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import ShownJob, StoredJob
-from restbroker.operate.names import SHOWN_BETWEEN, display_name, exact, suggestion
-from restbroker.operate.order_wait import has_key
+from restbroker.operate.job import ShownJob
+from restbroker.operate.names import SHOWN_BETWEEN, display_name, exact, keys_command, suggestion
+from restbroker.operate.order_wait import first_job
 from restbroker.operate.queues import in_steps, place_of
 from restbroker.store import key_queues
 from restbroker.store import order as store
@@ -38,6 +41,7 @@ from restbroker.store.server import time_s
 _ORDER: Final[Sequence[State]] = ("stopped", "due", "in_progress", "ready")
 _MOST: Final = 10_000
 """So many keys are read; more are only counted."""
+_SEEN: Final = re.compile(r"\d{1,9}(?=[,-])", re.ASCII)
 STATES: Final = {"stopped": "stopped", "due": "put off", "in_progress": "in progress", "ready": "ready"}
 """The states of held keys, for people."""
 _HEADS: Final = 200
@@ -60,6 +64,11 @@ class OrderKey:
     waiting: int
     at_s: float | None = None
     jid: str = ""
+
+    @property
+    def state_text(self) -> str:
+        """Its state for people."""
+        return STATES[self.state]
 
 
 def busy_keys(client: Client, targets: Iterable[Target], known: ConfigContext, most: int) -> tuple[list[OrderKey], int]:
@@ -95,7 +104,7 @@ def _display(client: Client, target: Target, busy: Sequence[BusyKey], known: Con
     ]
 
 
-def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Target, BusyKey]:
+def find_key(client: Client, targets: Sequence[Target], name: str, known: ConfigContext) -> tuple[Target, BusyKey]:
     """Return a key that is held, or of which jobs wait, and its target. `name`: as it is shown, or as a job has it.
 
     Raise `UsageError` if none of this name is, or if several of these targets have one.
@@ -115,7 +124,7 @@ def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Targ
         raise UsageError(f"Several targets hold the key {name}.", f"Name it with --target: {', '.join(found)}.")
     for place in found.values():
         return place
-    near = {_shown(near_key.name) for target in targets for near_key in _first(client, target)}
+    near = {key_name(near_key.name, known) for target in targets for near_key in _first(client, target)}
     why = suggestion(name, sorted(near)) if near else "No key is held: nothing waits for its predecessor."
     raise UsageError(f"There is no key {name}: no job of it waits or is in progress.", why)
 
@@ -128,10 +137,6 @@ def _keys_named(name: str) -> Iterable[str]:
         split = (BETWEEN.join(folded[:n]) + BEFORE_ORDER + BETWEEN.join(folded[n:]) for n in range(len(folded)))
         found += [*split, BETWEEN.join(folded)]
     return dict.fromkeys(found)
-
-
-def _shown(key: str) -> str:
-    return key.removeprefix(BEFORE_ORDER).replace(BEFORE_ORDER, BETWEEN).replace(BETWEEN, SHOWN_BETWEEN)
 
 
 def _first(client: Client, target: Target) -> Sequence[BusyKey]:
@@ -154,63 +159,126 @@ def jobs_of_key(client: Client, target: Target, busy: BusyKey, known: ConfigCont
     return found
 
 
+@frozen
+class KeyView:
+    """A key for a page: what holds it, and the first jobs that wait with it.
+
+    `first`: the job that holds it, None if that is unknown. `counts`: how many jobs wait in each queue. `seen`: these,
+    and a digest of its state, for a form.
+    """
+
+    target: Target
+    busy: BusyKey
+    key: OrderKey
+    first: ShownJob | None
+    jobs: list[ShownJob]
+    counts: list[int]
+    seen: str
+
+
+def view_key(client: Client, known: ConfigContext, target: str, name: str, limit: int, seen: str = "") -> KeyView:
+    """Return a key of this target with at most `limit` of the jobs that wait.
+
+    With `seen` of an earlier view the counts are those of then, and `seen` is the same text again only if the key still
+    has that state, because of the same job, and none of those that waited has left: the last of them is then at the
+    same place, counted from the next one. Raise `UsageError` if the key is free.
+    """
+    place, busy = find_key(client, [meant for meant in known.targets.values() if meant.name == target][:1], name, known)
+    counts = [int(count) for count in _SEEN.findall(seen)]
+    counts = counts or [store.waiting_of(client, [queue], [busy.key])[0] for queue in place.queues]
+    each = zip(place.queues, counts, strict=False)
+    lines = [(queue_store.key_queue_of(client.keys, queue, busy.key), -count) for queue, count in each if count]
+    last = queue_store.jobs_at(client, lines) if lines else ()
+    state = digest(repr((busy.score, busy.jid, *last)).encode())
+    return KeyView(
+        place,
+        busy,
+        shown_key(client, place, busy, known),
+        first=first_job(client, place, known, busy)[1],
+        jobs=jobs_of_key(client, place, busy, known, limit),
+        counts=counts,
+        seen=f"{','.join(map(str, counts))}-{state}",
+    )
+
+
 def steer(
     client: Client, target: Target, what: KeyAction, busy: BusyKey, *, known: ConfigContext, who: str, why: str
-) -> bool:
-    """Do this with a key, if its state is the same still; tell whether it was.
+) -> Generator[Progress]:
+    """Do this with a key, if its state is the same still; yield the progress, which counts keys.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     name, place = key_name(busy.name, known), f"target:{target.name}"
-    with AuditedAction(client, AuditEntry(who=who, action=f"keys {what}", place=place, where=name, why=why)) as note:
-        note.done = sum(store.steer(client, target.name, target.queues, what, [busy]))
-        note.state = "ended"
-    return note.done == 1
+    entry = AuditEntry(who=who, action=f"keys {what}", place=place, where=name, why=why)
+    done = (sum(store.steer(client, target.name, target.queues, what, [key])) for key in [busy])
+    return in_steps(client, entry, 1, ((count, 0) for count in done))
 
 
 def drop(
-    client: Client, target: Target, busy: BusyKey, config: Config, action: Action, known: ConfigContext
-) -> tuple[int, tuple[str, ...]]:
-    """Kill the jobs that wait with a key now, and let it go on if it is stopped. `action`: a kill.
+    client: Client,
+    target: Target,
+    busy: BusyKey,
+    config: Config,
+    action: Action,
+    known: ConfigContext,
+    counts: Sequence[int | None] = (),
+    limit: int | None = None,
+) -> Generator[Progress]:
+    """Kill the jobs that wait with a key now, and let it go on if it is stopped; yield the progress. `action`: a kill.
 
-    Return how many died, and why others stayed. Raise `StoreUnavailable` or `StoreRefused`.
+    At most `counts` of each queue die, and `limit` in all, next ones first. With a `limit`, if some have to stay, or
+    if a person stops it, a stopped key stays stopped. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    done, refused = 0, dict[str, None]()
-    for queue in target.queues:
-        last = Progress(0)
-        for last in act.perform(
-            client, act_waiting.select(client, queue, (), config, job_keys=[busy.key]), action, known
-        ):
-            time.sleep(last.rest_s)
-        done, refused = done + last.done, refused | dict.fromkeys(last.refused)
-    if busy.state == "stopped" and not refused:
-        steer(client, target, "skip", busy, known=known, who=action.who, why=action.why)
-    return done, tuple(refused)
+    so_far = Progress(0)
+    each = zip(target.queues, counts or [None] * len(target.queues), strict=False)
+    # The page of the action shows the first.
+    for queue, count in sorted(each, key=lambda one: -(one[1] or 0)):
+        left = None if limit is None else limit - so_far.done
+        most = min((bound for bound in (count, left) if bound is not None), default=None)
+        before, meant = so_far, act_waiting.select(client, queue, (), config, most, job_keys=[busy.key])
+        for last in act.perform(client, meant, action, known):
+            so_far = attrs.evolve(last, done=before.done + last.done, refused={**before.refused, **last.refused})
+            yield so_far
+        if not so_far.ended:
+            return
+        action = attrs.evolve(action, begins_at_once=False)
+    if busy.state == "stopped" and limit is None and not so_far.refused:
+        [*steer(client, target, "skip", busy, known=known, who=action.who, why=action.why)]
 
 
 def resume(
     client: Client, target: Target, busy: BusyKey, known: ConfigContext, action: Action, *, dry_run: bool = False
-) -> tuple[int, tuple[str, ...]]:
-    """Retry the dead job that stopped a key, which then goes on.
+) -> Generator[Progress]:
+    """Retry the dead job that stopped a key, which then goes on; yield the progress.
 
-    Return how many jobs that are, 0 if it is not there or stays, and why it stays. Raise `UsageError` if the key is not
-    stopped, or is of another `OrderBy`: no broker would take the job, which a retry puts into the list. Raise
-    `StoreUnavailable` or `StoreRefused`.
+    Raise `UsageError` if the key is not stopped, or is of another `OrderBy`: no broker would take the job, which a
+    retry puts into the list; likewise if the job is gone, or has to stay. Raise `StoreUnavailable` or `StoreRefused`.
     """
     if busy.state != "stopped":
         raise UsageError(f"The key is not stopped: it is {STATES[busy.state]}.", "restbroker keys show KEY says more.")
-    if not busy.jid:
-        return 0, ()
     if target.order is None or store.made_by(client, target.name) != made_by(target.order, target.fairness):
         raise UsageError(
             f"OrderBy of {target.name} was changed since the key was stopped: a retry would wait for the key itself.",
             "Go on without the job that died (keys skip), have all die that wait (keys drop), or undo the change.",
         )
-    found = find.locate(client, "dead", busy.jid).member
-    if found is not None and not has_key(StoredJob(*found, known), target.name, busy):
-        return 0, ("The job that died has another key since it was edited: `restbroker dead retry` retries it.",)
-    *_, last = act.perform(client, SetJobs("dead", (busy.jid,)), action, known, dry_run=dry_run)
-    return last.done, tuple(last.refused)
+    _, job = first_job(client, target, known, busy)
+    last = Progress(0)
+    for last in act.perform(client, SetJobs("dead", (job.key,)), action, known, dry_run=dry_run) if job else ():
+        yield last
+    if not last.done:
+        raise _not_resumed(client, busy, known, " ".join(last.refused))
+
+
+def _not_resumed(client: Client, busy: BusyKey, known: ConfigContext, why: str) -> UsageError:
+    """Return the error that says why the job that died stays, or that it is gone if `why` is empty."""
+    jid = hiding.mask_secrets(busy.jid, known.secrets)
+    gone = f"The job that died is not among the dead jobs any more, or has another key now: {jid}."
+    if not jid:
+        gone = "The id of the job that died is not known: if it is among the dead jobs, retry it there."
+    hint = f"To go on without it: {keys_command('skip', key_name(busy.name, known))}"
+    if jid and not why and dead_copies.may_be_lost(client, busy.jid):
+        hint += f" To put it back first: restbroker dead restore {shlex.quote(jid)}"
+    return UsageError(why or gone, hint)
 
 
 @frozen

@@ -183,7 +183,7 @@ def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: 
     busy = store.read_key(client, target.name, target.queues, key.encode())
     if busy is None:
         return None
-    process, first = _first(client, target, known, busy)
+    process, first = first_job(client, target, known, busy)
     is_gone = first is None and busy.state == "stopped" and not dead_copies.may_be_lost(client, busy.jid)
     others = any(other.order is not None and other.name != target.name for other in known.targets.values())
     return OrderWait(
@@ -202,8 +202,11 @@ def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: 
     )
 
 
-def _first(client: Client, target: Target, known: ConfigContext, busy: BusyKey) -> tuple[str, ShownJob | None]:
-    """Return the process that has a key's first job, "" if none has; and that job, None if it is nowhere."""
+def first_job(client: Client, target: Target, known: ConfigContext, busy: BusyKey) -> tuple[str, ShownJob | None]:
+    """Return the process that has a key's first job, "" if none has; and that job, None if it is nowhere.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     if busy.state == "stopped":
         member = find.locate(client, "dead", busy.jid, _SEARCH_S).member if busy.jid else None
         view = None if member is None else StoredJob(*member, known)

@@ -109,10 +109,9 @@ class _Query:
     def is_end(self, end: FoundEnd) -> bool:
         """Tell whether this is the end of a matching job. `end` has its secrets masked."""
         one = end.ending
-        said = {"jid": one.jid, "command": one.command, "target": one.target, "error": one.code, "at": end.at_s}
         words = [word.casefold() for word in (one.jid, one.command, one.code or "")]
         texts = all(any(text.casefold() in word for word in words) for text in self.terms.texts)
-        return texts and all(condition.holds(said.get(condition.field)) for condition in self.terms.where)
+        return texts and all(condition.holds(end.said.get(condition.field)) for condition in self.terms.where)
 
     def _may_match(self, lower: bytes) -> bool:
         return not lower.isascii() or b"\\u" in lower or all(word in lower for word in self.needed_words)

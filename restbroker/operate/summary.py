@@ -60,9 +60,9 @@ _ALL: Final = 10**9
 class Cause:
     """A group of failed jobs. `first_s`, `last_s`: when the first and the last of them died or failed (epoch seconds).
 
-    `hours`: {hour since the epoch: how many failed in it}, of the last 30 days. All else is from the newest of them,
-    with secrets masked: `key` identifies it as a job id would; `command` is its class if it names no command; `code` is
-    its `error_class`.
+    `said_to`: where what the server said ends in `message`, 0 if that is unknown. `hours`: {hour since the epoch: how
+    many failed in it}, of the last 30 days. All else is from the newest of them, with secrets masked: `key` identifies
+    it as a job id would; `command` is its class if it names no command; `code` is its `error_class`.
     """
 
     group: str
@@ -76,6 +76,7 @@ class Cause:
     first_s: float = inf
     last_s: float = -inf
     hours: dict[int, int] = field(factory=dict)
+    said_to: int = 0
 
     def add(self, jobs: int, first_s: float, last_s: float, hours: Mapping[int, int]) -> None:
         """Count `jobs` more, which failed between `first_s` and `last_s`."""
@@ -267,6 +268,7 @@ def _count(causes: dict[str, Cause], view: StoredJob, zset: SortedSet) -> None:
         cause = causes[group] = Cause(
             group, view.key, view.shown_jid, target=target, command=command, code=code, message=view.message
         )
+        cause.said_to = view.said_to
     at_s = view.score if zset == "dead" else view.last_failure_s or view.score
     now_s = time.time()
     cause.add(1, at_s, at_s, {int(min(at_s, now_s) // HOUR_S): 1} if at_s > now_s - _CHARTED_S else {})

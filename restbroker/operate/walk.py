@@ -55,6 +55,20 @@ class FoundEnd:
     at_s: float
     ending: JobEnd
 
+    @property
+    def said(self) -> Mapping[str, str | float | None]:
+        """What conditions are compared with, by the names of their fields."""
+        one = self.ending
+        words = {"jid": one.jid, "command": one.command, "target": one.target, "outcome": one.outcome}
+        numbers = {"status": one.status, "took": one.took_ms, "attempts": one.times.tries, "at": self.at_s}
+        return {**words, "error": one.code, **numbers}
+
+
+def masked(end: FoundEnd, known: ConfigContext) -> FoundEnd:
+    """Return the end with its secrets masked."""
+    jid, command = (hiding.mask_secrets(word, known.secrets) for word in (end.ending.jid, end.ending.command))
+    return FoundEnd(end.at_s, attrs.evolve(end.ending, jid=jid, command=command))
+
 
 @frozen(eq=False)
 class SearchQuery:
@@ -323,14 +337,8 @@ class Walk:
 
     def _end(self, entry: history.HistoryEntry) -> FoundEnd | None:
         ending = history.read(entry.record) if self.query.may_be_end(entry.record) else None
-        end = None if ending is None else FoundEnd(entry.at_s, self._display(ending))
+        end = None if ending is None else masked(FoundEnd(entry.at_s, ending), self.context)
         return end if end is not None and self.query.is_end(end) else None
-
-    def _display(self, ending: JobEnd) -> JobEnd:
-        def hide(word: str) -> str:
-            return hiding.mask_secrets(word, self.context.secrets)
-
-        return attrs.evolve(ending, jid=hide(ending.jid), command=hide(ending.command))
 
     def _members(self, zset: SortedSet) -> Iterator[Sequence[StoredJob]]:
         for part in paging.pieces(self.client, zset, _PIECE):
@@ -364,12 +372,10 @@ class Walk:
             yield [StoredJob(raw, 0.0, self.context, queue_of(ticket, queues)) for ticket, raw in piece.items()]
 
     def _ended_since(self, since_s: float) -> Iterator[Sequence[history.HistoryEntry]]:
-        page = history.newest(self.client, _ENDS_PAGE)
-        while page:
-            recent = [entry for entry in page if entry.at_s >= since_s]
-            yield recent
-            is_all = len(recent) < _ENDS_PAGE
-            page = [] if is_all else history.newest(self.client, _ENDS_PAGE, before=page[-1].name)
+        for page in history.pieces(self.client, _ENDS_PAGE):
+            yield (recent := [entry for entry in page if entry.at_s >= since_s])
+            if len(recent) < _ENDS_PAGE:
+                return
 
 
 def _oldest(client: Client, own: QueueName, count: int) -> list[bytes]:

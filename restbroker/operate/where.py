@@ -11,7 +11,7 @@ stands for anything with `=` and `!=`. A value may stand in quotes.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -129,6 +129,13 @@ def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Seq
     shown (message texts, unless `ShowBodies`).
     """
     return tuple(_read(text, now_s, ahead=ahead, hidden=hidden) for text in typed if text.strip())
+
+
+def require_fields(where: Where, known: Collection[str], of: str, hint: str) -> None:
+    """Raise `UsageError` for a condition on a field, named or as an argument, that is not `known` of these."""
+    for condition in where:
+        if (name := condition.argument or condition.field) not in known:
+            raise UsageError(f"{of} no field {name}.", f"These exist: {', '.join(known)}. {hint}")
 
 
 @frozen

@@ -31,6 +31,7 @@ from restbroker.operate.act_set import SetJobs, SetMoment, moment_of
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.find import SearchLimits
+from restbroker.operate.finished import PLACE
 from restbroker.operate.follow import SENT, ActionResult, FollowedRun, follow, run
 from restbroker.operate.throttle import Throttle
 from restbroker.serving.app import Refuse
@@ -38,16 +39,18 @@ from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.server import time_s
 from restbroker.web.connection import Actions, AdminConnection, TypedEdits
-from restbroker.web.pages import PAGE, SET, SETS, address, conditions
+from restbroker.web.pages import PAGE, PATHS, SET, SETS, address, conditions
 from restbroker.web.render import TITLES, Shell
 from restbroker.web.route import page
 
 _QUESTION_S: Final = 6.0
 """How many seconds jobs are counted before a person is asked; less than `connection.TIMEOUT_S`."""
+_LEFT_S: Final = 1.0
+"""How many seconds jobs are counted that an edit left in their set."""
 _SILENT_S: Final = 60.0
 """An action that has not ended counts as stopped if nothing was recorded of it for this many seconds."""
+_OVER: Final = ("ended", "done", "interrupted")
 _BOUNDS: Final = SearchLimits(seconds=5.0, jobs=200_000, gives_way=True)
-_RUN: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
 _VERBS: Final = frozenset(get_args(Verb))
 _MOST_DAYS: Final = 366
 _LATEST_S: Final = 1e11
@@ -64,13 +67,13 @@ _NO_QUEUE: Final = "\0"
 class ActionForm:
     """What a form asks to do, and with which jobs.
 
-    `names` has the keys of ticked jobs; empty: all that match the conditions and were there at `seen`: the greatest
-    score of the set, or the number of jobs of the queue that match, and the time by Redis' clock; None before the
-    question. `zset` is the set with the jobs; None: they wait in the queue `of`. `edit` is the name of the changes to
-    make (in `TypedEdits`).
+    `names` has the keys of ticked jobs; empty: those that the edit `run` left in their set, or all that match the
+    conditions and were there at `seen`: the greatest score of the set, or the number of jobs of the queue that match,
+    and the time by Redis' clock; None before the question. `zset` is the set with the jobs; None: they wait in the
+    queue `of`. `edit` is the name of the changes to make (in `TypedEdits`).
 
     `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that no target here serves. `rate` is
-    the greatest number of jobs per second, as typed.
+    the greatest number of jobs per second, as typed. `first`: jobs that are retried go before those that wait.
     """
 
     name: str
@@ -88,6 +91,8 @@ class ActionForm:
     of: str = ""
     edit: str = ""
     seen: SetMoment | None = None
+    first: bool = False
+    run: str = ""
 
     @property
     def is_ahead(self) -> bool:
@@ -138,6 +143,8 @@ class ActionForm:
         if self.zset is not None:
             if self.names:
                 return SetJobs(self.zset, self.names)
+            if self.run:
+                return attrs.evolve(_left_by(client, self.run, self.zset), rate_per_s=self.rate_per_s())
             return SetJobs(self.zset, where=wanted, seen=seen, rate_per_s=self.rate_per_s())
         limit = None if seen is None else int(min(seen.newest, _MOST_WAITING))
         until_s = math.inf if seen is None else seen.at_s
@@ -179,6 +186,7 @@ class ActionForm:
             why=self.why,
             repeat_unsafe=self.repeat_unsafe,
             foreign_queues=self.foreign_queues,
+            first=self.first,
             begins_at_once=True,
         )
 
@@ -219,15 +227,18 @@ class ActPages:
             except UsageError as error:
                 wrong = error
         form = attrs.evolve(form, seen=None)
-        progress, seen = await self.admin.ask(partial(self._try, form=form, who=self.shell.who(), edit=edit))
+        trial = partial(self._try, form=form, who=self.shell.who(), edit=edit, seconds=_QUESTION_S)
+        progress, seen = await self.admin.ask(trial)
         is_void = progress.ended and not progress.previews and MAY_HAVE_RUN_BEFORE.why not in progress.refused
         if edit is not None and wrong is None and is_void:
             raise UsageError(" ".join(progress.refused) or "The job is gone or has changed.")
         return Response(self._question(attrs.evolve(form, seen=seen), progress, wrong, edit), 400 if wrong else 200)
 
-    def _try(self, client: Client, *, form: ActionForm, who: str, edit: Edit | None) -> tuple[Progress, SetMoment]:
-        """Find out what would be done, as far as that goes within `_QUESTION_S`; return it with the present moment."""
-        until_s = time.monotonic() + _QUESTION_S
+    def _try(
+        self, client: Client, *, form: ActionForm, who: str, edit: Edit | None, seconds: float
+    ) -> tuple[Progress, SetMoment]:
+        """Find out what would be done, as far as that goes in this time; return it with the present moment."""
+        until_s = time.monotonic() + seconds
         zset, form = form.zset, form.for_trial()
         seen = SetMoment(0, time_s(client)) if zset is None else moment_of(client, zset)
         progress, throttle = Progress(0), Throttle()
@@ -273,30 +284,39 @@ class ActPages:
         """
         _require_run(name)
 
+        left: Progress | None = None
+
         def question(client: Client) -> tuple[FollowedRun | None, ActionResult | None, str | None]:
+            nonlocal left
             found, stopped_by = run(client, name), audit.stopped_by(client, name)
             became = None
+            if found is not None and found.jids and found.note.action == "edit" and not _goes_on(found):
+                # Before others, jobs go newest first, as an edit takes them: they are found sooner.
+                meant = MultiDict([("verb", "retry"), ("run", name), ("first", "yes")])
+                form = read(PATHS[cast("SortedSet", found.note.place)], meant)
+                left, _ = self._try(client, form=form, who="", edit=None, seconds=_LEFT_S)
             if found is not None and found.jids and found.note.action in SENT:
                 became = follow(client, found.jids, self.admin.context(), _BOUNDS, found.began_s)
             return found, became, stopped_by
 
         found, became, stopped_by = await self.admin.ask(question)
-        is_over = found is None or found.note.state in ("ended", "done", "interrupted")
-        goes_on = found is not None and not is_over and time.time() - found.noted_s < _SILENT_S
+        names = {name: request.args.get(name, "") for name in ("target", "key")}
         html = self.shell.page(
             "action.html",
             name="activity",
             title=found.note.action.capitalize() if found is not None else "Action",
             run=found,
             became=became,
-            lists={zset: path for path, zset in SETS.items()},
+            left=left,
+            lists=PATHS,
             stopped_by=stopped_by,
+            of_key=address("/key", [], **names) if all(names.values()) else None,
             # At a low rate an entry is silent for longer than one whose process is gone.
             may_stop=found is not None
             and _may_be_stopped(found)
             and stopped_by is None
             and not self.shell.settings.is_read_only,
-            is_over=not goes_on and (became is None or became.is_over),
+            is_over=(found is None or not _goes_on(found)) and (became is None or became.is_over),
         )
         return Response(html, 404 if found is None else 200)
 
@@ -320,12 +340,29 @@ class ActPages:
         return self.redirect(f"/activity/{name}")
 
 
+def _left_by(client: Client, name: str, zset: SortedSet) -> SetJobs:
+    """Return the jobs that this edit left in the set and that have not changed since, as far as their ids are kept.
+
+    Raise `UsageError` if it is no edit of jobs of this set, or is no longer kept.
+    """
+    found = run(client, name)
+    if found is None or (found.note.action, found.note.place) != ("edit", zset):
+        raise UsageError("This edit is no longer kept.", "Choose the jobs by conditions.")
+    # The times in the jobs may be some milliseconds off those of the entries.
+    seen, jids = SetMoment(math.inf, found.noted_s + 1), frozenset(found.jids)
+    return SetJobs(zset, jids=jids, since_s=found.began_s - 1, seen=seen, limit=len(jids))
+
+
+def _goes_on(one: FollowedRun) -> bool:
+    return one.note.state not in _OVER and time.time() - one.noted_s < _SILENT_S
+
+
 def _may_be_stopped(one: FollowedRun) -> bool:
-    return one.note.who.endswith("(web)") and one.note.state not in ("ended", "done", "interrupted")
+    return one.note.who.endswith("(web)") and one.note.state not in _OVER
 
 
 def _require_run(name: str) -> None:
-    if _RUN.fullmatch(name) is None:
+    if PLACE.fullmatch(name) is None:
         raise UsageError("No action has that name.", "The audit log lists them.")
 
 
@@ -334,11 +371,13 @@ def read(name: str, form: MultiDict[str, str]) -> ActionForm:
     verb = form.get("verb", "")
     if verb not in (_VERBS if name in SETS else act_waiting.VERBS):
         raise UsageError("No action was chosen.", "Go back, and press a button.")
-    names = tuple(form.getlist("job"))
+    names, edited = tuple(form.getlist("job")), form.get("run", "") if name in SETS else ""
     # By key alone: to look for a job id may take seconds, for each. Without them, all that match would be meant.
     if len(names) > PAGE or not all(map(find.is_key, names)):
         raise UsageError("This form contains an invalid job id.", "Reload the list, and tick the jobs there.")
-    if not names and form.get("all") != "yes":
+    if edited:
+        _require_run(edited)
+    elif not names and form.get("all") != "yes":
         raise UsageError("No job is ticked.", "Go back and tick some, or choose all that match.")
     return ActionForm(
         name=name,
@@ -356,6 +395,8 @@ def read(name: str, form: MultiDict[str, str]) -> ActionForm:
         of=unquote(form.get("of", "")),
         edit=form.get("edit", ""),
         seen=_moment(form.get("newest", ""), form.get("asked", "")),
+        first=form.get("first") == "yes" and verb in ("retry", "edit"),
+        run=edited,
     )
 
 

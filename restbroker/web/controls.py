@@ -6,7 +6,7 @@ which records who did what.
 
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
-from typing import Final, TypeAlias, cast
+from typing import Final, Literal, TypeAlias, cast
 from urllib.parse import unquote
 
 import attrs
@@ -17,43 +17,53 @@ from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.light import frozen
 from restbroker.operate import control as operate_control
-from restbroker.operate import periodic, processes, queues
-from restbroker.operate.act import Progress
+from restbroker.operate import keys, periodic, processes, queues
+from restbroker.operate.act import Action, Progress
 from restbroker.operate.claims import release_cleared
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.control import Noun
+from restbroker.operate.keys import KeyView
 from restbroker.operate.names import exact
 from restbroker.operate.processes import Order
 from restbroker.operate.request import PeriodicRequest, periodic_requests
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.web.connection import Actions, AdminConnection
+from restbroker.web.pages import KEY_LIMIT, address
 from restbroker.web.render import Shell
 from restbroker.web.route import page
 
 _WHY_LIMIT: Final = 200
-_NAME_LIMIT: Final = 400
 _MOST_DAYS: Final = 366
+_EXAMPLES: Final = 5
 
 
 @frozen
 class PageAction:
     """What to do with the thing called `name`; if that is a process, with its job in progress shown as `thread`.
 
-    `for_s` is how many seconds it lasts; None: without end. `context`: what the configuration knows of jobs.
-    `config`: the configuration itself.
+    If it is a key, `target` holds it, `seen` says what a person saw of it (`keys.KeyView`; "": nothing yet), and
+    `repeat_unsafe` that its job is sent again though it may have run. `for_s` is how many seconds it lasts; None:
+    without end. `context`: what the configuration knows of jobs. `config`: the configuration itself.
     """
 
     name: str
     thread: str = ""
+    target: str = ""
+    seen: str = ""
+    repeat_unsafe: bool = False
     who: str = ""
     why: str = ""
     for_s: float | None = None
     context: Callable[[], ConfigContext] = lambda: ConfigContext({})
-    config: Callable[[], Config] | None = None
+    config: Callable[[], Config] = Config
+
+    def as_address(self, path: str) -> str:
+        """Return the address of a page that leads to the key, or that is the key's own."""
+        return address(path, [], target=self.target, key=self.name) if self.target else path
 
 
-Describe: TypeAlias = Callable[[Client, PageAction], str]
+Describe: TypeAlias = Callable[[Client, PageAction], str | KeyView]
 
 
 @frozen
@@ -61,7 +71,8 @@ class PageControl:
     """Something that can be done with one thing: `page` shows the thing, `meaning` tells the visitor what happens.
 
     `lasts`: it may end by itself after a time. `is_grave`: its button warns. `describe` returns a text on what is
-    concerned, or raises `UsageError` if there is nothing. `is_long`: `act` returns its steps, for `web.connection`.
+    concerned, or the key, or raises `UsageError` if there is nothing. `is_long`: `act` returns its steps, for
+    `web.connection`.
     """
 
     page: str
@@ -83,22 +94,16 @@ def _name_of(client: Client, action: PageAction) -> str:
     return ""
 
 
-def _pausing(noun: Noun, meaning: str, describe: Describe) -> PageControl:
+def _pausing(verb: Literal["pause", "resume"], noun: Noun, meaning: str, describe: Describe) -> PageControl:
     page, what = _PAUSED[noun]
 
     def act(client: Client, action: PageAction) -> None:
-        operate_control.pause(client, noun, action.name, action.who, why=action.why, for_s=action.for_s)
+        if verb == "pause":
+            operate_control.pause(client, noun, action.name, action.who, why=action.why, for_s=action.for_s)
+        else:
+            operate_control.resume(client, noun, action.name, action.who, action.why)
 
-    return PageControl(page, f"Pause the {what}", meaning, act, describe, lasts=True)
-
-
-def _resuming(noun: Noun, meaning: str, describe: Describe) -> PageControl:
-    page, what = _PAUSED[noun]
-
-    def act(client: Client, action: PageAction) -> None:
-        operate_control.resume(client, noun, action.name, action.who, action.why)
-
-    return PageControl(page, f"Resume the {what}", meaning, act, describe)
+    return PageControl(page, f"{verb.capitalize()} the {what}", meaning, act, describe, lasts=verb == "pause")
 
 
 def _ordering(verb: Order, meaning: str) -> PageControl:
@@ -136,7 +141,7 @@ def _job_text(client: Client, action: PageAction) -> str:
 
 
 def _periodic(action: PageAction) -> PeriodicRequest:
-    return periodic.find(() if action.config is None else periodic_requests(action.config()), action.name)
+    return periodic.find(periodic_requests(action.config()), action.name)
 
 
 def _periodic_text(_client: Client, action: PageAction) -> str:
@@ -153,6 +158,34 @@ def _run_periodic(client: Client, action: PageAction) -> None:
         )
 
 
+def _opening(verb: Literal["retry", "skip", "drop"], label: str, meaning: str) -> PageControl:
+    """Return what opens a stopped key, as `restbroker keys` does: only if it is as it was seen."""
+
+    def describe(client: Client, action: PageAction) -> KeyView:
+        known, seen = action.context(), action.seen
+        found = keys.view_key(client, known, action.target, action.name, _EXAMPLES, seen)
+        if found.busy.state != "stopped" or (seen and seen != found.seen):
+            now = f"The key has changed: it is {found.key.state_text}. Nothing was done."
+            raise UsageError(now, "Look at it again.")
+        if verb == "retry":
+            # The question has a box to tick.
+            retry = Action("retry", action.who, repeat_unsafe=action.repeat_unsafe or not seen)
+            [*keys.resume(client, found.target, found.busy, known, retry, dry_run=True)]
+        return found
+
+    def act(client: Client, action: PageAction) -> Generator[Progress]:
+        found, known = describe(client, action), action.context()
+        place, who, why = (client, found.target), action.who, action.why or f"keys {verb}"
+        if verb == "skip":
+            return keys.steer(*place, "skip", found.busy, known=known, who=who, why=action.why)
+        do = Action("retry", who, why=why, repeat_unsafe=action.repeat_unsafe, begins_at_once=True)
+        if verb == "retry":
+            return keys.resume(*place, found.busy, known, do)
+        return keys.drop(*place, found.busy, action.config(), attrs.evolve(do, verb="kill"), known, found.counts)
+
+    return PageControl("jobs", label, meaning, act, describe, is_grave=verb == "drop", is_long=True)
+
+
 _PAUSED: Final[Mapping[Noun, tuple[str, str]]] = {
     "queue": ("jobs", "queue"),
     "target": ("targets", "target"),
@@ -160,11 +193,12 @@ _PAUSED: Final[Mapping[Noun, tuple[str, str]]] = {
 }
 CONTROLS: Final[Mapping[str, PageControl]] = {
     "pause-queue": _pausing(
+        "pause",
         "queue",
         "No process takes jobs from this queue meanwhile, not even Ruby's. They wait; jobs in progress finish.",
         _name_of,
     ),
-    "resume-queue": _resuming("queue", "Every process takes its jobs again.", _name_of),
+    "resume-queue": _pausing("resume", "queue", "Every process takes its jobs again.", _name_of),
     "clear-queue": PageControl(
         "jobs",
         "Clear the queue",
@@ -175,10 +209,13 @@ CONTROLS: Final[Mapping[str, PageControl]] = {
         is_long=True,
     ),
     "pause-target": _pausing(
-        "target", "No process takes jobs for this target meanwhile. They wait; jobs in progress finish.", _nothing
+        "pause",
+        "target",
+        "No process takes jobs for this target meanwhile. They wait; jobs in progress finish.",
+        _nothing,
     ),
-    "resume-target": _resuming(
-        "target", "Processes take its jobs again, unless something else prevents them.", _nothing
+    "resume-target": _pausing(
+        "resume", "target", "Processes take its jobs again, unless something else prevents them.", _nothing
     ),
     "run-periodic": PageControl(
         "scheduled",
@@ -188,9 +225,10 @@ CONTROLS: Final[Mapping[str, PageControl]] = {
         describe=_periodic_text,
     ),
     "pause-periodic": _pausing(
-        "periodic", "No process queues its jobs meanwhile: what is due is skipped.", _periodic_text
+        "pause", "periodic", "No process queues its jobs meanwhile: what is due is skipped.", _periodic_text
     ),
-    "resume-periodic": _resuming(
+    "resume-periodic": _pausing(
+        "resume",
         "periodic",
         "Its jobs are queued again when they are due. What was skipped stays skipped.",
         _periodic_text,
@@ -207,6 +245,22 @@ CONTROLS: Final[Mapping[str, PageControl]] = {
         act=lambda client, action: processes.cancel(client, action.name, action.thread, who=action.who, why=action.why),
         describe=_job_text,
         is_grave=True,
+    ),
+    "retry-key": _opening(
+        "retry",
+        "Retry the dead job",
+        "The job that stopped the key is tried again. Once it is done, the jobs behind it go on in their order.",
+    ),
+    "skip-key": _opening(
+        "skip",
+        "Skip the dead job",
+        "The jobs behind it go on in their order, without the job that died. That one stays among the dead jobs.",
+    ),
+    "drop-key": _opening(
+        "drop",
+        "Drop what waits",
+        "The jobs that wait with the key now move to the dead set, and callers that wait get the answer Killed. "
+        "The key goes on with what comes later. The job that stopped it stays dead.",
     ),
 }
 
@@ -234,8 +288,7 @@ class ControlPages:
         if self.shell.settings.is_read_only:
             return self.refuse(403, "ReadOnly", "These pages change nothing (StatsReadOnly).")
         do = request.args.get("do", "")
-        control, action = _read_form(do, request.args.get("name", ""), request.args.get("thread", ""))
-        action = attrs.evolve(action, config=self.admin.config)
+        control, action = self._read(do, *(request.args.get(field, "") for field in ("name", "thread", "target")))
         return Response(await self._question(do, control, action))
 
     @page("/steer", method="POST")
@@ -245,29 +298,37 @@ class ControlPages:
         Raise `UsageError` if the form cannot be read, or nothing is concerned any more.
         """
         form = await request.form
-        do, name, thread = (form.get(field, "") for field in ("do", "name", "thread"))
-        control, action = _read_form(do, unquote(name), unquote(thread))
+        do, *names = (form.get(field, "") for field in ("do", "name", "thread", "target"))
+        control, action = self._read(do, *map(unquote, names))
         why, length = form.get("why", "").strip()[:_WHY_LIMIT], form.get("for", "").strip()
-        action = attrs.evolve(action, who=self.shell.who(), why=why, config=self.admin.config)
+        action = attrs.evolve(action, who=self.shell.who(), why=why)
         try:
             for_s = seconds(length, _MOST_DAYS) if control.lasts and length else None
         except BadValue:
             wrong = "This is not a duration: enter 30m, 2h or 1d, or leave it empty."
             return Response(await self._question(do, control, action, length=length, wrong=wrong), 400)
-        action = attrs.evolve(action, for_s=for_s, context=self.admin.context)
+        seen, unsafe = form.get("seen", "") or "0", form.get("repeat_unsafe") == "yes"
+        action = attrs.evolve(action, for_s=for_s, seen=seen, repeat_unsafe=unsafe)
         act = partial(_act, control=control, action=action)
         if control.is_long:
             steps = cast("Callable[[Client], Generator[Progress]]", act)
-            return self.redirect(f"/activity/{await self.actions.start(steps)}")
+            return self.redirect(action.as_address(f"/activity/{await self.actions.start(steps)}"))
         await self.admin.ask(act)
         self.refresh_now()
         return self.redirect(f"/{control.page}")
+
+    def _read(self, do: str, name: str, thread: str, target: str) -> tuple[PageControl, PageAction]:
+        control = CONTROLS.get(do)
+        if control is None or not 0 < len(name) <= KEY_LIMIT or max(len(thread), len(target)) > KEY_LIMIT:
+            raise UsageError("No action was chosen.", "Go back, and press a button.")
+        return control, PageAction(name, thread, target, context=self.admin.context, config=self.admin.config)
 
     async def _question(
         self, do: str, control: PageControl, action: PageAction, length: str = "", wrong: str = ""
     ) -> str:
         concerned = await self.admin.ask(lambda client: control.describe(client, action))
-        values = {"do": do, "control": control, "action": action, "length": length, "wrong": wrong}
+        back = action.as_address("/key" if action.target else f"/{control.page}")
+        values = {"do": do, "control": control, "action": action, "length": length, "wrong": wrong, "back": back}
         title = f"{control.label}?"
         return self.shell.page("control.html", name=control.page, title=title, concerned=concerned, **values)
 
@@ -276,10 +337,3 @@ def _act(client: Client, *, control: PageControl, action: PageAction) -> object:
     # It may be gone since it was asked for.
     control.describe(client, action)
     return control.act(client, action)
-
-
-def _read_form(do: str, name: str, thread: str) -> tuple[PageControl, PageAction]:
-    control = CONTROLS.get(do)
-    if control is None or not 0 < len(name) <= _NAME_LIMIT or len(thread) > _NAME_LIMIT:
-        raise UsageError("No action was chosen.", "Go back, and press a button.")
-    return control, PageAction(name, thread)

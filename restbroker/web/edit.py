@@ -109,7 +109,7 @@ class EditPages:
 
         try:
             edit = await self.admin.ask(changes)
-            asked = action_form_of(name, MultiDict(meant))
+            asked = action_form_of(name, MultiDict([*meant, ("first", form.get("first", ""))]))
             return await self.acts.ask(attrs.evolve(asked, edit=self.acts.edits.keep(edit, asked.about)))
         except UsageError as error:
             return await self._form(name, key, typed, form, f"{error.message} {error.hint or ''}")
@@ -136,6 +136,7 @@ class EditPages:
             typed=typed,
             wrong=wrong,
             retry=filled.get("retry") == "yes",
+            first=filled.get("first") == "yes",
             path=f"/edit/{name}",
             back=address(f"/{name}", typed),
         )
@@ -239,7 +240,7 @@ def _changes_of(view: StoredJob, form: MultiDict[str, str], edit: Edit, *, is_fo
         renames=renames,
         command=command or None if command != view.command else None,
         queue=queue or None if is_for_all or queue != view.queue else None,
-        retry=form.get("retry") == "yes",
+        retry="yes" in (form.get("retry"), form.get("first")),
     )
 
 

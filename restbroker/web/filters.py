@@ -6,16 +6,21 @@ Always holds: an unknown value is a dash; no control character, and none that hi
 import json
 import re
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeGuard
 
 from markupsafe import Markup, escape
 
 from restbroker.config.values import duration_text, far_year
+from restbroker.light import frozen
+from restbroker.operate.job import ShownJob
 from restbroker.operate.order_wait import OrderWait
 
 UNKNOWN = "–"
 _BRIEF = 90
+_CELL = 40
+_MOST_COLUMNS = 6
 _LONG_S = 30 * 86400
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 _CODE = re.compile("`([^`]+)`")
@@ -23,6 +28,18 @@ _LARGEST = 10**19
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
 )
+
+
+@frozen
+class ArgumentColumns:
+    """The arguments of a list's jobs: those that are the `same` in all, columns of one cell a job, and how many more.
+
+    Texts are cut.
+    """
+
+    same: Sequence[tuple[str, str]]
+    columns: Sequence[tuple[str, Sequence[str]]]
+    more: int
 
 
 def plain(value: object) -> object:
@@ -102,10 +119,36 @@ def waits_for(order: OrderWait) -> str:
 
 def brief(value: object) -> str:
     """Return arguments as JSON on one line, cut to 90 characters; "" if there are none."""
-    if value is None or value == {}:
-        return ""
+    return "" if value is None or value == {} else _cut(_one_line(value), _BRIEF)
+
+
+def argument_columns(entries: Sequence[ShownJob], room: int) -> ArgumentColumns | None:
+    """Return the arguments of several jobs of one command as columns, `room` letters wide; None if commands differ."""
+    rows = [entry.arguments for entry in entries if isinstance(entry.arguments, dict)]
+    if len(rows) < max(2, len(entries)) or len({entry.command for entry in entries}) > 1 or not entries[0].command:
+        return None
+    names = dict.fromkeys(name for row in rows for name in row)
+    cells = {name: [_one_line(row[name]) if name in row else "" for row in rows] for name in names}
+    same = {name: texts[0] for name, texts in cells.items() if len(set(texts)) == 1}
+    told: list[str] = []
+    for name in sorted(cells.keys() - same.keys(), key=lambda name: (-len(set(cells[name])), [*names].index(name))):
+        width = min(_CELL, max(map(len, (name, *cells[name]))))
+        if len(told) < _MOST_COLUMNS and (not told or width <= room):
+            told.append(name)
+            room -= width
+    return ArgumentColumns(
+        [(_cut(name, _CELL), _cut(text, _CELL)) for name, text in [*same.items()][:_MOST_COLUMNS]],
+        [(_cut(name, _CELL), [_cut(text, _CELL) for text in cells[name]]) for name in names if name in told],
+        len(names) - len(told) - min(len(same), _MOST_COLUMNS),
+    )
+
+
+def _one_line(value: object) -> str:
     try:
-        text = json.dumps(value, ensure_ascii=False)
+        return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
         return UNKNOWN
-    return text if len(text) <= _BRIEF else text[: _BRIEF - 1] + "…"
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -7,32 +7,36 @@ more than its bounds allow, and says so; what is shown of a job comes from `oper
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 from quart import Response, request
 
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.light import frozen
-from restbroker.operate import act_waiting, audit, find, processes, where
+from restbroker.operate import act_waiting, audit, find, finished, life, processes, where
 from restbroker.operate.act_job import VERBS
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.explain import Timeline, acts_with, explain
 from restbroker.operate.find import ResultPage, SearchLimits
+from restbroker.operate.finished import EndsPage
 from restbroker.operate.job import ShownJob
-from restbroker.operate.keys import STATES, FairQueue, OrderKey, busy_keys, fair_queue
+from restbroker.operate.keys import FairQueue, KeyView, OrderKey, busy_keys, fair_queue, view_key
 from restbroker.operate.names import require
 from restbroker.operate.periodic import ShownPeriodic, list_periodic
 from restbroker.operate.processes import Process, ProcessWork
 from restbroker.operate.request import periodic_requests
 from restbroker.operate.search import SearchResult, search
 from restbroker.operate.system import system
-from restbroker.operate.where import parse_search
+from restbroker.operate.where import SearchTerms, parse_search
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
+from restbroker.store.order import read_stopped
 from restbroker.store.pauses import Pause, paused_queues
 from restbroker.store.queues import is_known
 from restbroker.web import filters, views
@@ -42,7 +46,9 @@ from restbroker.web.live import LiveState
 from restbroker.web.render import TITLES, Shell
 from restbroker.web.route import page
 
+T = TypeVar("T")
 SETS: Final[Mapping[str, SortedSet]] = {"retries": "retry", "scheduled": "schedule", "dead": "dead"}
+PATHS: Final = {zset: name for name, zset in SETS.items()}
 SET: Final = f"<any({', '.join(SETS)}):name>"
 """The name of a set in an address."""
 WHEN: Final = {"retries": "Next try", "scheduled": "Due", "dead": "Died"}
@@ -56,10 +62,14 @@ _NOTES: Final = 500
 _BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, notes=2000, gives_way=True)
 _FIND: Final = SearchLimits(seconds=2.0, jobs=10_000, ends=100_000, hits=10, gives_way=True)
 _MOST_NOTES: Final = 2000
-"""How many entries are read for one page of those that contain a word."""
-_ENTRY: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
+"""How many entries are read for one page of the audit log."""
+_MOST_CHOICES: Final = 20
+_TIMES: Final = {"newer 1h": "last hour", "newer 8h": "last 8 hours", "= today": "today", "= yesterday": "yesterday"}
+"""What the time of an action can be narrowed to: the condition and its words."""
 _SKIP: Final = re.compile(r"\d{1,6}", re.ASCII)
 _WORD_LIMIT: Final = 200
+KEY_LIMIT: Final = 400
+"""The most characters in the name of a key, or of anything else that a person acts on."""
 _EXAMPLE: Final = "For example: command = send_message, and in the next field: failed_at > yesterday."
 
 
@@ -83,28 +93,26 @@ class Pages:
         typed = conditions(request.args.getlist("where"))
         after, zset = request.args.get("after") or None, SETS[name]
         causes = None if typed or after or zset == "schedule" else await self.counter.table(zset, time.time())
-        wrong: UsageError | None = None
         page: ResultPage | None = None
+        wrong: UsageError | None = None
         periodic: list[ShownPeriodic] = []
+        groups: Sequence[str] = ()
 
-        def question(client: Client) -> tuple[ResultPage, list[str]]:
-            nonlocal periodic
+        def question(client: Client) -> ResultPage:
+            nonlocal periodic, groups
             known = self.admin.context()
             meant = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
             groups = [str(term.value) for term in meant if (term.field, term.op) == ("failure_group", "=")]
             if zset == "schedule" and not typed and after is None:
                 periodic = list_periodic(client, [*periodic_requests(self.admin.config())], known)
-            return find.page(client, zset, meant, known, after=after, limit=PAGE, limits=_BUDGET), groups
+            return find.page(client, zset, meant, known, after=after, limit=PAGE, limits=_BUDGET)
 
         is_short = causes is None or not causes.rows or causes.summary.total <= _FEW
         asked = {"jobs": "all"} if "jobs" in request.args else {}
-        try:
-            if is_short or zset != "dead" or asked:
-                page, groups = await self.admin.ask(question)
-                if groups and not after:
-                    causes = await self.counter.table(zset, time.time(), groups)
-        except UsageError as error:
-            wrong = of_form(error)
+        if is_short or zset != "dead" or asked:
+            page, wrong = await self._ask(question)
+            if groups and not after and page is not None:
+                causes = await self.counter.table(zset, time.time(), groups)
         html = await self.shell.page_of_jobs(
             "set.html",
             name=name,
@@ -155,6 +163,7 @@ class Pages:
             "when": WHEN[name],
             "entry": entry,
             "arguments": readable(entry),
+            "life": life.of_job(entry, zset),
             "acts": acts,
             "refused": refused,
             "verbs": self._verbs(zset),
@@ -180,18 +189,16 @@ class Pages:
             wanted = where.read(typed, time.time(), hidden=known.hidden)
             page = find.waiting_page(client, queue, wanted, known, after=after, limit=PAGE, limits=_BUDGET)
             target = known.targets.get(queue)
-            is_ordered = target is not None and target.order is not None
+            is_ordered = target is not None and (
+                target.order is not None or bool(read_stopped(client, [target.name], 1))
+            )
             if not typed and after is None and target is not None and is_ordered:
                 held, _ = busy_keys(client, [target], known, _MOST_KEYS)
             if not typed and after is None and page.total and not (is_ordered and target and target.fairness is None):
                 lines = fair_queue(client, queue, known, _MOST_KEYS)
             return page if page.total else _missing(client, queue, known) or page
 
-        wrong: UsageError | None = None
-        try:
-            page = await self.admin.ask(question)
-        except UsageError as error:
-            page, wrong = ResultPage((), None, 0, 0), of_form(error)
+        page, wrong = await self._ask(question)
         if isinstance(page, UsageError):
             return self.refuse(404, "NoQueue", page.message, page.hint)
         state = await self.state_for()
@@ -206,19 +213,32 @@ class Pages:
             page_name="jobs",
             pause=pause,
             when="Pushed",
-            page=page,
+            page=page or ResultPage((), None, 0, 0),
             typed=typed,
             wrong=wrong,
             after=after,
             verbs=act_waiting.VERBS if is_served and not self.shell.settings.is_read_only else (),
-            next=address("/queue", typed, page.after, name=queue),
+            next=address("/queue", typed, None if page is None else page.after, name=queue),
             first=address("/queue", typed, name=queue),
             lines=lines if lines is not None and lines.in_lines else None,
             one_name=self._only_name(queue),
             held=held,
-            states=STATES,
         )
         return Response(html, 200 if wrong is None else 400)
+
+    @page("/key?target=…&key=…", "a key of [`OrderBy`](order.md#free-a-key-that-stopped), and what holds it")
+    async def key(self) -> Response:
+        """Return the page of a key: what holds it, the first jobs that wait with it, and what can be done."""
+        # Spaces around a name are part of it.
+        target, name = (request.args.get(word, "")[:KEY_LIMIT] for word in ("target", "key"))
+        found: KeyView | None = None
+        with suppress(UsageError):
+            found = await self.admin.ask(
+                lambda client: view_key(client, self.admin.context(), target, name, _MOST_KEYS)
+            )
+        here, totals = address("/key", [], target=target, key=name), views.totals(await self.state_for())
+        values = {"title": f"Key {name}", "found": found, "here": here, "totals": totals}
+        return Response(await self.shell.page_of_jobs("key.html", name="jobs", **values))
 
     @page("/in-progress", "jobs in progress, the longest first")
     async def in_progress(self) -> Response:
@@ -239,21 +259,35 @@ class Pages:
             "in-progress", "In progress", jobs=shown, total=total, totals=totals, after=given, next=following
         )
 
+    @page("/finished", "[finished jobs](find.md#see-what-was-done), newest first, by conditions")
+    async def finished(self) -> Response:
+        """Return one page of the jobs in the History that match the conditions in the address."""
+        typed, after = conditions(request.args.getlist("where")), _entry("after")
+
+        def question(client: Client) -> EndsPage:
+            known, meant = self.admin.context(), finished.read(typed, time.time())
+            return finished.page(client, meant, known, after=after, limit=PAGE, limits=_BUDGET)
+
+        found, wrong = await self._ask(question)
+        is_kept, off = self.admin.config().history_s is not None, f"{finished.OFF} {finished.SWITCH_ON}"
+        following = address("/finished", typed, None if found is None else found.after)
+        around = {"first": address("/finished", typed), "next": following, "after": after, "typed": typed}
+        values = {"page": found, "wrong": wrong, "is_kept": is_kept, "off": off, "fields": finished.FIELDS, **around}
+        head = {"name": "finished", "title": "Finished", "totals": views.totals(await self.state_for())}
+        html = await self.shell.page_of_jobs("finished.html", **head, **values)
+        return Response(html, 200 if wrong is None else 400)
+
     @page("/find?q=…", "[search](find.md#find-a-job)")
     async def find(self) -> Response:
         """Return the page of the jobs, in all sets and queues, that contain a text or match a condition."""
-        typed, found, wrong = request.args.get("q", "").strip(), None, None
+        typed = search_word("q")
 
         def question(client: Client) -> SearchResult:
             known = self.admin.context()
             return search(client, parse_search(conditions([typed]), time.time(), hidden=known.hidden), known, _FIND)
 
-        try:
-            found = await self.admin.ask(question) if search_word("q") else None
-        except UsageError as error:
-            wrong = of_form(error)
-        sets = {zset: name for name, zset in SETS.items()}
-        values = {"name": "find", "title": "Find jobs", "typed": typed, "found": found, "wrong": wrong, "sets": sets}
+        found, wrong = await self._ask(question) if typed else (None, None)
+        values = {"name": "find", "title": "Find jobs", "typed": typed, "found": found, "wrong": wrong, "sets": PATHS}
         return Response(await self.shell.page_of_jobs("find.html", **values), 200 if wrong is None else 400)
 
     @page("/job?jid=…", "[a timeline](find.md#see-what-happened-to-one-job)")
@@ -264,36 +298,41 @@ class Pages:
             return await self.find()
         found: Timeline = await self.admin.ask(lambda client: explain(client, jid, self.admin.context(), _BOUNDS))
         arguments = [readable(place.entry) for place in found.locations]
-        sets = {zset: name for name, zset in SETS.items()}
         status = 200 if found.locations or found.ends else 404
-        values = {"name": "find", "title": f"Job {jid}", "typed": "", "arguments": arguments, "sets": sets}
-        return Response(self.shell.page("timeline.html", timeline=found, **values), status)
+        values = {"name": "find", "title": f"Job {jid}", "typed": "", "arguments": arguments, "sets": PATHS}
+        return Response(
+            self.shell.page("timeline.html", timeline=found, life=life.of_timeline(found), **values), status
+        )
 
     @page("/activity", "the [audit log](find.md#see-who-changed-what)")
     async def audit_log(self) -> Response:
-        """Return a page of the audit log, newest first: each action once, by its last entry that has the word."""
-        word, before = search_word("about"), _entry("after")
+        """Return a page of the audit log, newest first: each action once, if it has the word and what was chosen."""
+        asked = {name: word for name in ("about", "who", "action", "place", "at") if (word := search_word(name))}
+        typed = [f"{name} {'' if name == 'at' else '= '}{word}" for name, word in asked.items() if name != "about"]
+        wanted, before = SearchTerms((asked.get("about", ""),), where.read(typed, time.time())), _entry("after")
 
-        def question(client: Client) -> tuple[list[StoredEntry], str | None]:
-            shown: list[StoredEntry] = []
-            last: str | None = None
+        def question(client: Client) -> tuple[list[StoredEntry], dict[str, list[str]], str | None]:
             # The actions of the pages before, as far as these are read again.
             newer = audit.entries_after(client, before, and_it=True) if before else ()
-            runs = {written.run for written in newer if _says(written, word)}
-            for seen, written in enumerate(audit.entries(client, _MOST_NOTES, before), start=1):
-                if written.run not in runs and _says(written, word):
-                    runs.add(written.run)
-                    shown.append(written)
-                if len(shown) == PAGE or seen == _MOST_NOTES:
-                    last = written.name
-                    break
-            return shown, last
+            seen = {row.run for row in audit.actions(reversed(newer)) if audit.holds(row, wanted)}
+            read = [*audit.entries(client, _MOST_NOTES, before)]
+            rows = [row for row in audit.actions(read) if row.run not in seen]
+            found = [row for row in rows if audit.holds(row, wanted)]
+            end = found[PAGE - 1].name if len(found) > PAGE else read[-1].name if len(read) == _MOST_NOTES else None
+            return found[:PAGE], _choices(rows, asked), end
 
-        shown, last = await self.admin.ask(question)
-        about = {"about": word} if word else {}
-        following = None if last is None else address("/activity", [], last, **about)
-        first = address("/activity", [], **about)
-        return self._page("activity", "Audit log", notes=shown, about=word, after=before, next=following, first=first)
+        shown, choices, last = await self.admin.ask(question)
+        values = {"notes": shown, "asked": asked, "choices": choices, "times": _TIMES, "after": before}
+        following = None if last is None else address("/activity", [], last, **asked)
+        first = address("/activity", [], **asked)
+        return self._page("activity", "Audit log", next=following, first=first, **values)
+
+    async def _ask(self, question: Callable[[Client], T]) -> tuple[T | None, UsageError | None]:
+        """Return the answer, or what is wrong with what was typed."""
+        try:
+            return await self.admin.ask(question), None
+        except UsageError as error:
+            return None, of_form(error)
 
     def _page(self, name: str, title: str, **values: object) -> Response:
         return Response(self.shell.page(f"{name}.html", name=name, title=title, **values))
@@ -352,10 +391,11 @@ def readable(entry: ShownJob) -> str:
         return "(cannot be shown)"
 
 
-def _says(written: StoredEntry, word: str) -> bool:
-    note = written.note
-    said = (note.who, note.action, note.place, note.where, note.why, *note.jids)
-    return any(word.casefold() in text.casefold() for text in said)
+def _choices(rows: Sequence[StoredEntry], asked: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the values, by field, that most of these actions have, and those that are asked for."""
+    counts = {name: Counter(getattr(row.note, name) for row in rows) for name in ("who", "action", "place")}
+    common = {name: sorted(value for value, _ in count.most_common(_MOST_CHOICES)) for name, count in counts.items()}
+    return {name: [*dict.fromkeys((*values, asked.get(name, "")))] for name, values in {**common, "at": _TIMES}.items()}
 
 
 def search_word(name: str) -> str:
@@ -369,6 +409,6 @@ def search_word(name: str) -> str:
 def _entry(name: str) -> str:
     """Return the place in a stream that a page's address names, "" for its beginning; raise `UsageError` otherwise."""
     entry = request.args.get(name, "")
-    if entry and _ENTRY.fullmatch(entry) is None:
+    if entry and finished.PLACE.fullmatch(entry) is None:
         raise UsageError("This place in the list cannot be read.", "Start at the list's first page.")
     return entry

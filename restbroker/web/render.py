@@ -78,7 +78,7 @@ ONE_TARGET = Page("Target", ("banner", "alarms", "targets", "charts", "worker_po
 TITLES: Mapping[str, str] = {"scheduled": "Scheduled", "retries": "Retries", "dead": "Dead"}
 """The pages of the sets: name → title."""
 TABS: Mapping[str, Mapping[str, str]] = {
-    "jobs": {"jobs": "Waiting", "in-progress": "In progress", **TITLES},
+    "jobs": {"jobs": "Waiting", "in-progress": "In progress", **TITLES, "finished": "Finished"},
     "activity": {"activity": "Audit log", "find": "Find jobs"},
 }
 """The pages of a place that has several, as tabs: name → title."""
@@ -123,6 +123,7 @@ class Renderer:
             filters.milliseconds,
             filters.when,
             filters.brief,
+            filters.argument_columns,
             filters.with_code,
             filters.waits_for,
             outcomes_text,
@@ -137,6 +138,7 @@ class Renderer:
             causes.hint,
             causes.first_step,
             causes.share,
+            causes.words,
         ):
             environment.filters[filter_.__name__] = filter_
         environment.globals |= {

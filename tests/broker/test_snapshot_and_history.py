@@ -1,9 +1,12 @@
 """The figures of a target beside its beat, and the ended jobs that `History` keeps, without arguments."""
 
+import time
+from typing import Any
+
 from restbroker.app.metrics import snapshot
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.store import history
-from restbroker.store.history import JobEnd
+from restbroker.store.history import JobEnd, JobTimes
 from restbroker.telemetry.counters import Counters
 from tests.broker.conftest import Harness, Held
 
@@ -66,3 +69,29 @@ async def test_without_history_nothing_is_kept(harness: Harness) -> None:
     harness.push()
     await harness.serve()
     assert harness.client.command("EXISTS", "restbroker:history") == 0
+
+
+async def test_history_says_when_a_job_was_pushed_fetched_and_answered(harness: Harness) -> None:
+    harness.history_s = 3600.0
+    pushed_s = time.time() - 5
+    earlier = {"at": pushed_s + 2, "outcome": "deferred", "code": "ServerError", "ms": 12.5}
+    again: dict[str, Any] = {
+        "enqueued_at": pushed_s + 4,
+        "retry_count": 0,
+        "failed_at": pushed_s + 2,
+        "restbroker_attempts": [earlier, "no try"],
+    }
+    harness.push(created_at=int(pushed_s * 1000))
+    harness.push("once", args=["once", {}, "t"], created_at=pushed_s, **again)
+    harness.push("refused", args=["safe", {}, "wrong"], dead=False, created_at=-7)
+    await harness.serve(3)
+    first, second, refused = [
+        kept(harness)[f"jid-{name}-0"].times or JobTimes() for name in ("safe", "once", "refused")
+    ]
+    for times in (first, second):
+        assert 5000 <= (times.pushed_ms or 0) < 9000
+        assert 0 <= (times.answered_ms or 0) <= (times.fetched_ms or 0) < 4000
+    assert (first.tries, first.failed_ms) == (1, ())
+    assert second.tries == 2
+    assert [3000 <= ms < 7000 for ms in second.failed_ms] == [True]
+    assert (refused.pushed_ms, refused.answered_ms) == (None, None)

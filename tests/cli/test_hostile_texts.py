@@ -34,7 +34,7 @@ LINES: Final = (
     *("processes list", "processes quiet web:9", "processes stop web:9", "processes cancel {jid}"),
     *("health", "enqueue status --order-key {key}", "enqueue status --unique {key} --unique-for 1h"),
     *("commands", "ctl registered_users", "find w", "find 'message = {jid}'", "find 'jid = {jid}'"),
-    *("explain {jid}", "explain {queue}", "audit", "events tail --once --last 50", "events sources"),
+    *("explain {jid}", "explain {queue}", "history", "audit", "events tail --once --last 50", "events sources"),
     "events send hook posted.json --dry-run",
     *("roster list", f"roster show {USER}", f"roster delete {USER} --dry-run", f"roster refresh {USER} --dry-run"),
     *(f"roster remove {USER} {CONTACT}", f"roster add {USER} {CONTACT} --name {{jid}}", f"roster set {USER} -"),
@@ -42,7 +42,18 @@ LINES: Final = (
     *("token list", "migrate --dry-run"),
 )  # fmt: skip
 STRANGERS_SAY_NOTHING: Final = frozenset(
-    ("run", "web", "roster serve", "demo", "verify", "config init", "config schema", "token new", "completion")
+    (
+        "run",
+        "web",
+        "roster serve",
+        "demo",
+        "verify",
+        "config init",
+        "config diff",
+        "config schema",
+        "token new",
+        "completion",
+    )
 )
 """Commands that write log lines (`tests/unit/telemetry/test_log.py`), or show nothing that comes from elsewhere."""
 TARGET: Final = {"Kind": "prosody-roster", "URL": "http://127.0.0.1:1/r", "Domain": "example.org", "Queues": ["r"]}

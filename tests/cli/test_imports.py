@@ -53,7 +53,7 @@ from restbroker.__main__ import main
 main()
 """
 COMMAND = (sys.executable, "-c", SCRIPT)
-JID = "a" * 24
+JID = "a1" * 12
 
 
 def loaded(words: list[str], place: Path) -> set[str]:
@@ -77,6 +77,7 @@ def loaded(words: list[str], place: Path) -> set[str]:
         ("retries list", {"attrs"}),
         (f"scheduled show {JID}", {"attrs"}),
         (f"explain {JID}", {"attrs"}),
+        ("explain TargetUnreachable", {"attrs"}),
     ],
 )
 def test_a_quick_command_loads_nothing_slow(place: Path, store: Client, line: str, allowed: set[str]) -> None:
@@ -88,6 +89,7 @@ def test_a_quick_command_loads_nothing_slow(place: Path, store: Client, line: st
     assert not [name for name in found if set(name.split(".")) & OTHERS and name.startswith("restbroker.")]
     assert "html" not in found or not line.startswith(("enqueue", "stats"))
     assert "hashlib" not in found or not line.startswith("enqueue")
+    assert "restbroker.cli.explain_key" not in found
     assert "typing" not in found or line != "--version"
     # No terminal shows them.
     assert not {"restbroker.operate.summary", "restbroker.operate.context"} & found or "stats" not in line

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from restbroker.operate import audit
-from restbroker.store import events
+from restbroker.store import events, history
 from restbroker.store.client import Client
 from restbroker.store.events import IncomingEvent
+from restbroker.store.history import JobEnd
 from tests.cli.conftest import NOW_S, Shell, jobs_in, noted, put
 from tests.operate.pools import record
 from tests.support.process import started
@@ -245,3 +246,49 @@ def test_people_see_pauses_processes_and_actions_in_tables(shell: Shell, store: 
     )
     assert re.search(r"PROCESS PROGRAM STATE JOBS.*\nweb:9:ab 7\.3\.2 running 0", drawn("processes"))
     assert re.search(r"WHEN WHO ACTION .*\n\S+ \S+ \S+@\S+ pause queue:rest .*the server moves", drawn("audit"))
+
+
+def test_audit_lists_what_the_words_say(shell: Shell, store: Client) -> None:
+    """An action is found by any of its jobs, and shown as it ended."""
+    for number in range(150):
+        put(store, "dead", NOW_S + number, f"j{number}")
+    assert shell("dead", "retry", "--all", "--yes", "--why", "mended").returncode == 0
+    assert shell("queues", "pause", "rest").returncode == 0
+    words = ["action=retry", "at newer 2h", "done > 100", "MENDED", "j7"]
+    found = [shell("audit", *given).stdout.splitlines() for given in (words, ["place=queue:rest"], ["j7", "who=x"])]
+    assert [[line.split("\t")[2:6] for line in lines] for lines in found] == [
+        [["retry", "dead", "all", "ended"]],
+        [["pause", "queue:rest", "until resumed", "done"]],
+        [],
+    ]
+    assert [entry["state"] for entry in json.loads(shell("audit", "action=pause", "--json").stdout)] == ["done"]
+    wrong = shell("audit", "queue=rest")
+    assert (wrong.returncode, "A queue is place = queue:NAME" in wrong.stderr) == (2, True)
+
+
+def end(store: Client, jid: str) -> None:
+    record = history.to_record(JobEnd(jid, "ejabberd", "register", outcome="delivered", status=200, took_ms=12.5))
+    store.command("XADD", "ns:restbroker:history", "*", "end", record)
+
+
+def test_history_lists_jobs_and_follows_them(shell: Shell, store: Client, place: Path) -> None:
+    missing = shell("history")
+    assert (missing.returncode, '"History": "24h"' in missing.stderr) == (2, True)
+    for jid in ("j1", "j2", "j3"):
+        end(store, jid)
+    listed = shell("history", "--limit", "2")
+    after = listed.stderr.split()[-1]
+    assert [line.split("\t")[1:] for line in listed.stdout.splitlines()] == [
+        ["register", "ejabberd", "delivered", "200", "12.5", jid, "-"] for jid in ("j3", "j2")
+    ]
+    (rest,) = json.loads(shell("history", "--after", after, "--json").stdout)
+    assert (rest["jid"], rest["took_ms"], rest["times"]["tries"]) == ("j1", 12.5, 1)
+    assert shell("history", "--after", after, "--follow").returncode == 2
+    with started(["history", "--where", "jid ~ j", "--limit", "1", "--follow"], directory=place) as tail:
+        until(lambda: "j3" in tail.output(), "the last one is shown")
+        end(store, "x4")
+        end(store, "j5")
+        until(lambda: "j5" in tail.output(), "what came is shown")
+        tail.signal(signal.SIGINT)
+        assert tail.wait() == 0
+    assert [line.split("\t")[6] for line in tail.output().splitlines()] == ["j3", "j5"]

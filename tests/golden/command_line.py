@@ -26,7 +26,7 @@ from restbroker.errors import RestbrokerError
 from tests.support.process import clean_environment
 
 _GIVEN: Final[Mapping[str, str]] = {
-    "commands": "register", "completion": "bash", "ctl": "status", "enqueue": "register user=a host=b password=c", "explain": "a", "find": "a",
+    "commands": "register", "completion": "bash", "config diff": "good.json", "ctl": "status", "enqueue": "register user=a host=b password=c", "explain": "a", "find": "a",
     "processes cancel": "a --yes", "processes quiet": "a --yes", "processes stop": "a --yes",
     "dead restore": "a", "keys drop": "h --yes", "keys retry": "h", "keys return": "rest --yes", "keys show": "h", "keys skip": "h --yes",
     "queues clear": "rest --yes", "queues pause": "rest", "queues peek": "rest", "queues resume": "rest",

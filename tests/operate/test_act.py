@@ -76,6 +76,7 @@ def test_jobs_are_put_next_in_line_and_no_more_than_the_limit(jobs: Jobs) -> Non
     assert next(iter(audit.entries(jobs.client, 1))).note.where == "all (at most 120) (next in line)"
     assert jobs.act("dead", RETRY, SetJobs("dead", ("j0", "j1", "j2"), limit=2)).done == 2
     assert jobs.act("dead", RETRY, SetJobs("dead", where=read(["jid = j3"], NOW_S), limit=2)).done == 1
+    assert jobs.act("dead", RETRY, SetJobs("dead", ("gone", "j4", "j5"), limit=1)).done == 1
 
 
 @pytest.mark.parametrize("first", [False, True])

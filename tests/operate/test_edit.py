@@ -120,6 +120,17 @@ def test_a_job_is_edited_and_sent_in_one_step(jobs: Jobs) -> None:
         assert (pushed["queue"], pushed["args"][1]["user"], pushed["retry_count"]) == ("other", "bob", count)
 
 
+def test_edited_jobs_go_first_in_line_and_no_more_than_the_limit(jobs: Jobs) -> None:
+    jobs.client.command("LPUSH", "ns:queue:rest", job("waits"))
+    for n in range(4):
+        jobs.client.command("ZADD", "ns:dead", NOW_S + n, job(f"j{n}", arguments=ALICE))
+    edit = attrs.evolve(change(user="bob"), retry=True)
+    assert jobs.edit(edit, chosen=SetJobs("dead", limit=3), first=True).done == 3
+    assert [entry["jid"] for entry in queued(jobs.client)] == ["waits", "j3", "j2", "j1"]
+    assert [fields_of(raw)["jid"] for raw in members(jobs.client, "dead")] == ["j0"]
+    assert next(iter(audit.entries(jobs.client, 1))).note.where == "all (at most 3) (set user, retry, next in line)"
+
+
 def test_value_the_catalogue_refuses_changes_nothing(jobs: Jobs) -> None:
     jobs.put(fields_of(job("j1", arguments=ALICE)))
     rows: tuple[tuple[Edit, str], ...] = (

@@ -115,11 +115,11 @@ def test_waiting_jobs_are_listed_in_their_turns(mixed: Client, known: ConfigCont
         "v0",
         "v1",
     ]
-    found = keys.find_key(mixed, [target], "BIG.org")
+    found = keys.find_key(mixed, [target], "BIG.org", known)
     assert [entry.jid for entry in keys.jobs_of_key(mixed, *found, known, 3)] == ["b0", "b1", "b2"]
-    assert keys.find_key(mixed, [target], NO_KEY)[1].key == b""
+    assert keys.find_key(mixed, [target], NO_KEY, known)[1].key == b""
     with pytest.raises(UsageError, match=r"There is no key none\.org: "):
-        keys.find_key(mixed, [target], "none.org")
+        keys.find_key(mixed, [target], "none.org", known)
 
 
 def test_a_job_that_goes_back_into_a_line_is_not_called_done(
@@ -232,8 +232,9 @@ def test_a_job_of_a_line_is_taken_only_as_it_was_read(mixed: Client) -> None:
 def test_a_keys_jobs_are_dropped_and_no_others(
     mixed: Client, settings: Config, known: ConfigContext, target: Target
 ) -> None:
-    _, held = keys.find_key(mixed, [target], "big.org")
-    assert keys.drop(mixed, target, held, settings, Action("kill", "ann", why="a loop"), known) == (10, ())
+    _, held = keys.find_key(mixed, [target], "big.org", known)
+    *_, last = keys.drop(mixed, target, held, settings, Action("kill", "ann", why="a loop"), known)
+    assert (last.done, last.refused) == (10, {})
     assert set(in_turn(mixed, known)) == {"v0", "v1", "n0", "l0", "l1"}
     assert mixed.command("ZCARD", mixed.keys.sorted_set("dead")) == 10
     ended, *_, begun = list(audit.entries(mixed, 9))

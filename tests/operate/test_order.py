@@ -6,7 +6,7 @@ import re
 import subprocess
 import time
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -33,7 +33,7 @@ from restbroker.store import history, queues
 from restbroker.store import order as store
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, FetchResult, register
-from restbroker.store.order import KeyAction
+from restbroker.store.order import BusyKey, KeyAction
 from restbroker.store.server import server
 from restbroker.store.settling import FinishRequest
 from tests.operate.conftest import NOW_S, written
@@ -94,10 +94,10 @@ def test_held_keys_are_shown_with_why_they_wait(
     ]  # fmt: skip
     assert count == 3
     assert found[1].at_s == pytest.approx(time.time() + 1e9, abs=60)
-    place, held = keys.find_key(client, [target], "B")
+    place, held = keys.find_key(client, [target], "B", known)
     assert [entry.jid for entry in keys.jobs_of_key(client, place, held, known, 2)] == ["b0", "b1"]
     with pytest.raises(UsageError, match="There is no key z: "):
-        keys.find_key(client, [target], "z")
+        keys.find_key(client, [target], "z", known)
 
 
 @pytest.mark.parametrize(
@@ -111,37 +111,47 @@ def test_a_key_can_be_named_as_hints_do(
     words = subprocess.run(["bash", "-c", f"printf '%s\\0' {typed}"], capture_output=True, env=UTF_8, check=True).stdout
     assert key in words.decode().split("\0")
     client.command("ZADD", client.keys.busy_keys(target.name), 1e12 + 5, "\x1e" + key)
-    assert keys.find_key(client, [target], key)[1].name == "\x1e" + key
+    assert keys.find_key(client, [target], key, known)[1].name == "\x1e" + key
 
 
-def test_a_key_that_two_targets_hold_needs_its_target(client: Client, target: Target) -> None:
+def test_a_key_that_two_targets_hold_needs_its_target(client: Client, target: Target, known: ConfigContext) -> None:
     other = attrs.evolve(target, name="other")
     for place in (target, other):
         client.command("ZADD", client.keys.busy_keys(place.name), 1e12 + 5, "\x1eann\x1fh.org")
     with pytest.raises(UsageError, match=r"Several targets hold the key ann \| h.org") as raised:
-        keys.find_key(client, [target, other], "ann | h.org")
+        keys.find_key(client, [target, other], "ann | h.org", known)
     assert raised.value.hint == "Name it with --target: e, other."
-    assert keys.find_key(client, [other], "ann | h.org")[0] is other
+    assert keys.find_key(client, [other], "ann | h.org", known)[0] is other
     # As the examples write it: a user of a host.
-    assert keys.find_key(client, [other], "Ann@h.org")[1].name == "\x1eann\x1fh.org"
+    assert keys.find_key(client, [other], "Ann@h.org", known)[1].name == "\x1eann\x1fh.org"
     with pytest.raises(UsageError, match="not UTF-8"):
-        keys.find_key(client, [target], "a\udcff")
+        keys.find_key(client, [target], "a\udcff", known)
 
 
 def test_a_key_of_fair_by_and_order_by_is_shown_whole(client: Client, known: ConfigContext, target: Target) -> None:
     client.command("ZADD", client.keys.busy_keys(target.name), 1e12 + 5, "h.org\x1eann\x1fa")
     ((shown,), _) = keys.busy_keys(client, [target], known, 10)
     assert shown.name == "h.org | ann | a"
-    assert keys.find_key(client, [target], "H.org | ann | A")[1].state == "stopped"
+    assert keys.find_key(client, [target], "H.org | ann | A", known)[1].state == "stopped"
+
+
+def steer(client: Client, target: Target, what: KeyAction, held: BusyKey, known: ConfigContext) -> int:
+    *_, last = keys.steer(client, target, what, held, known=known, who="ann", why="so")
+    return last.done
+
+
+def resume(client: Client, target: Target, held: BusyKey, known: ConfigContext, **more: Any) -> int:
+    *_, last = keys.resume(client, target, held, known, Action("retry", "ann", why="mended"), **more)
+    return last.done
 
 
 def test_people_skip_and_retry(client: Client, broker: Broker, known: ConfigContext, target: Target) -> None:
     actions: tuple[tuple[KeyAction, str], ...] = (("skip", "a"), ("retry", "b"))
     for what, name in actions:
-        place, held = keys.find_key(client, [target], name)
-        assert keys.steer(client, place, what, held, known=known, who="ann", why="so")
-        assert not keys.steer(client, place, what, held, known=known, who="ann", why="so")
-        assert keys.resume(client, place, attrs.evolve(held, state="stopped", jid="gone"), known, RESUME)[0] == 0
+        place, held = keys.find_key(client, [target], name, known)
+        assert [steer(client, place, what, held, known) for _ in range(2)] == [1, 0]
+        with pytest.raises(UsageError, match="not among the dead jobs"):
+            resume(client, place, attrs.evolve(held, state="stopped", jid="gone"), known)
     assert broker.take().keys() == {"a1", "b0"}
     notes = [entry.note for entry in audit.entries(client, 20)]
     assert [(note.action, note.done) for note in notes if note.state == "ended"] == [
@@ -154,9 +164,10 @@ def test_people_skip_and_retry(client: Client, broker: Broker, known: ConfigCont
 def test_job_waiting_with_a_dropped_key_dies(
     client: Client, broker: Broker, settings: Config, target: Target, name: str, count: int, next_: set[str]
 ) -> None:
-    place, held = keys.find_key(client, [target], name)
     known, kill = context_of(settings), Action("kill", "ann", why="so")
-    assert keys.drop(client, place, held, settings, kill, known) == (count, ())
+    place, held = keys.find_key(client, [target], name, known)
+    *_, last = keys.drop(client, place, held, settings, kill, known)
+    assert (last.done, last.refused) == (count, {})
     dead = cast("list[bytes]", client.command("ZRANGE", client.keys.sorted_set("dead"), 0, -1))
     assert {f"{name}1", f"{name}2"} <= {json.loads(raw)["jid"] for raw in dead}
     queues.push(client, "rest", [job(name, 9)])
@@ -164,32 +175,64 @@ def test_job_waiting_with_a_dropped_key_dies(
     assert broker.take().keys() == next_
 
 
+def test_only_jobs_that_were_seen_in_each_queue_are_dropped(
+    client: Client, broker: Broker, settings: Config, known: ConfigContext, target: Target
+) -> None:
+    queues.push(client, "slow", [job("a", number) for number in range(3, 6)])
+    broker.take()
+    seen = keys.view_key(client, known, target.name, "a", 5)
+    assert (seen.counts, [entry.jid for entry in seen.jobs]) == ([2, 3], ["a1", "a2", "a3", "a4", "a5"])
+    queues.push(client, "rest", [job("a", 9)])
+    broker.take()
+    assert keys.view_key(client, known, target.name, "a", 5, seen.seen).seen == seen.seen
+    kill = Action("kill", "ann", begins_at_once=True)
+    *_, last = keys.drop(client, target, seen.busy, settings, kill, known, seen.counts)
+    assert last.done == 5
+    assert broker.take().keys() == {"a9"}
+
+
+def test_a_drop_that_a_person_stops_leaves_its_key_stopped(
+    client: Client, broker: Broker, settings: Config, known: ConfigContext, target: Target
+) -> None:
+    _, held = keys.find_key(client, [target], "a", known)
+    steps = keys.drop(client, target, held, settings, Action("kill", "ann", begins_at_once=True), known)
+    audit.request_stop(client, next(steps).run, "bob")
+    assert [progress.ended for progress in steps] == [False]
+    assert keys.find_key(client, [target], "a", known)[1] == held
+
+
+def test_no_more_jobs_of_a_key_die_than_the_limit(
+    client: Client, broker: Broker, settings: Config, known: ConfigContext, target: Target
+) -> None:
+    place, held = keys.find_key(client, [target], "a", known)
+    *_, last = keys.drop(client, place, held, settings, Action("kill", "ann", why="so"), known, limit=1)
+    assert last.done == 1
+    assert keys.find_key(client, [target], "a", known)[1] == held, "the others would run without their predecessor"
+
+
 @pytest.mark.parametrize(("what", "name"), [("skip", "a"), ("retry", "b")])
 def test_no_key_is_steered_that_the_audit_log_does_not_name(
     client: Client, broker: Broker, known: ConfigContext, target: Target, what: KeyAction, name: str
 ) -> None:
-    place, held = keys.find_key(client, [target], name)
+    place, held = keys.find_key(client, [target], name, known)
     client.command("SET", client.keys.audit, "of another type")
     with pytest.raises(StoreRefused):
-        keys.steer(client, place, what, held, known=known, who="ann", why="")
-    assert keys.find_key(client, [target], name)[1] == held
-
-
-RESUME = Action("retry", "ann", why="mended")
+        steer(client, place, what, held, known)
+    assert keys.find_key(client, [target], name, known)[1] == held
 
 
 def test_a_person_resumes_a_stopped_key(client: Client, broker: Broker, known: ConfigContext, target: Target) -> None:
-    _, held = keys.find_key(client, [target], "a")
-    assert keys.resume(client, target, held, known, RESUME, dry_run=True) == (1, ())
-    assert keys.resume(client, target, held, known, RESUME) == (1, ())
+    _, held = keys.find_key(client, [target], "a", known)
+    assert [resume(client, target, held, known, dry_run=dry_run) for dry_run in (True, False)] == [1, 1]
     taken = broker.take()
     assert taken.keys() == {"a0"}
     broker.settle(taken["a0"], Ack())
     assert broker.take().keys() == {"a1"}
-    _, other = keys.find_key(client, [target], "b")
+    _, other = keys.find_key(client, [target], "b", known)
     with pytest.raises(UsageError, match="not stopped"):
-        keys.resume(client, target, other, known, RESUME)
-    assert keys.resume(client, target, held, known, RESUME) == (0, ())
+        resume(client, target, other, known)
+    with pytest.raises(UsageError, match="not among the dead jobs any more, or has another key now: a0"):
+        resume(client, target, held, known)
 
 
 def test_a_key_is_not_resumed_whose_job_may_have_run_unasked(
@@ -200,12 +243,13 @@ def test_a_key_is_not_resumed_whose_job_may_have_run_unasked(
     queues.push(client, "rest", [raw])
     may_have_run = {**json.loads(raw), MAY_HAVE_RUN_FIELD: True, UNCERTAIN_FIELD: True, "error_class": "Uncertain"}
     broker.settle(broker.take()["d/0 ż"], Dead(NOW_S, json.dumps(may_have_run).encode(), effect="stop"))
-    _, held = keys.find_key(client, [target], "d")
+    _, held = keys.find_key(client, [target], "d", known)
     for dry_run in (True, False):
-        done, (why,) = keys.resume(client, target, held, known, RESUME, dry_run=dry_run)
-        assert (done, "may have run already" in why) == (0, True)
+        with pytest.raises(UsageError, match="may have run already"):
+            resume(client, target, held, known, dry_run=dry_run)
     assert broker.take() == {}
-    assert keys.resume(client, target, held, known, attrs.evolve(RESUME, repeat_unsafe=True)) == (1, ())
+    action = Action("retry", "ann", repeat_unsafe=True)
+    assert [progress.done for progress in keys.resume(client, target, held, known, action)][-1] == 1
     assert broker.take().keys() == {"d/0 ż"}
 
 
@@ -213,13 +257,13 @@ def test_a_key_is_not_resumed_whose_job_may_have_run_unasked(
 def test_a_key_of_another_order_by_is_not_resumed(
     client: Client, broker: Broker, known: ConfigContext, target: Target, order_by: Order | None
 ) -> None:
-    _, held = keys.find_key(client, [target], "a")
+    _, held = keys.find_key(client, [target], "a", known)
     changed = attrs.evolve(target, order_by=order_by)
     with pytest.raises(UsageError, match="was changed"):
-        keys.resume(client, changed, held, known, RESUME)
+        resume(client, changed, held, known)
     # Nothing is in the list, of which nothing would be taken.
     assert client.command("LLEN", client.keys.queue("rest")) == 0
-    assert keys.steer(client, changed, "skip", held, known=known, who="ann", why="")
+    assert steer(client, changed, "skip", held, known)
     assert broker.take().keys() == {"a1"}
 
 
@@ -245,8 +289,9 @@ def test_who_takes_the_last_job_from_a_stopped_key_is_told(
     other = Action("edit", "ann", edit=attrs.evolve(edit, values={"user": "x"}))
     assert act_on_dead(client, known, other).notes == (note,)
     assert [entry.note.left for entry in audit.entries(client, 1)] == [note]
-    _, held = keys.find_key(client, [target], "a")
-    assert "has another key" in "".join(keys.resume(client, target, held, known, RESUME)[1])
+    _, held = keys.find_key(client, [target], "a", known)
+    with pytest.raises(UsageError, match="has another key"):
+        resume(client, target, held, known)
     assert act_on_dead(client, known, Action("retry", "ann")).notes == (note,)
     (place,) = explain(client, "a1", known).locations
     assert place.order is not None
@@ -282,7 +327,7 @@ def test_job_taken_out_of_a_line_is_not_counted(
     assert perform(client, settings, Action("delete", "ann"), "jid = a4").done == 1
     last = perform(client, settings, Action("delete", "ann"), "jid = a5")
     assert (last.done, last.unseen) == (1, 0)
-    assert keys.shown_key(client, target, keys.find_key(client, [target], "a")[1], known).waiting == 7
+    assert keys.shown_key(client, target, keys.find_key(client, [target], "a", known)[1], known).waiting == 7
     (place,) = explain(client, "a9", known).locations
     assert place.order is not None
     assert place.order.place == "7th of 7"
@@ -294,7 +339,7 @@ def test_a_key_of_several_queues_is_counted_once(
     for number in range(3, 9):
         queues.push(client, QUEUES[number % 2], [job("a", number)])
         broker.take()
-    assert keys.shown_key(client, target, keys.find_key(client, [target], "a")[1], known).waiting == 8
+    assert keys.shown_key(client, target, keys.find_key(client, [target], "a", known)[1], known).waiting == 8
 
 
 def test_a_clear_empties_the_lines_of_held_keys(client: Client, broker: Broker, known: ConfigContext) -> None:

@@ -75,7 +75,16 @@ class Site:
 Open = Callable[..., AbstractAsyncContextManager[Site]]
 HTML = {"Accept": "text/html"}
 LIVE_PAGES = tuple("/" if name == "overview" else f"/{name}" for name in LIVE)
-JOB_PAGES = ("/retries", "/scheduled", "/dead", "/in-progress", "/activity", "/queue?name=rest", "/find?q=j0")
+JOB_PAGES = (
+    "/retries",
+    "/scheduled",
+    "/dead",
+    "/in-progress",
+    "/finished",
+    "/activity",
+    "/queue?name=rest",
+    "/find?q=j0",
+)
 OWN = {"Sec-Fetch-Site": "same-origin"}
 """The headers by which a browser marks what a page sends to its own site."""
 _PERIODIC = {

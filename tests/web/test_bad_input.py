@@ -187,7 +187,7 @@ async def test_job_and_prompt_pages_may_be_about_anything(harness: Harness, site
     assert "It waits in the queue other" in story.text
     assert "<script>alert(1)</script>" in story.text
     assert f"{len(odd)} jobs" in done.text
-    assert acts.row("ended")
+    assert acts.row("delete")
     assert_nothing_failed(harness)
 
 

@@ -1,5 +1,7 @@
 """The page of dead jobs: its causes come first, at once and then counted on, and jobs only on request."""
 
+import html
+import re
 import time
 
 import pytest
@@ -44,6 +46,25 @@ async def test_a_few_jobs_stand_below_their_causes(harness: Harness, site: Open)
     put_jobs(harness, 10)
     async with site() as running:
         assert len((await page(running, "/dead")).last) == 10
+
+
+async def test_the_servers_own_words_are_told_apart_from_ours(harness: Harness, site: Open) -> None:
+    """Where they end, the last try that has them tells, if it has all: it keeps 200 characters, and other brackets."""
+    wrong, hint = "Bad value of 'to' in tag <message/>", "Correct the arguments."
+    cases = (
+        ("send_stanza", f"400 The server says: {wrong}. {hint}", f"The server says: {wrong}"),
+        ("get_vcard", f"Status 502: Bad gateway. It may have run. {hint}", "Status 502: Bad gateway. It may have run."),
+        ("set_vcard", f"400 The server says: {'long ' * 60}{hint}", f"The server says: {'long ' * 60}"[:200]),
+        ("register", f"The token does not allow it. {hint}", "The token does not allow it."),
+    )
+    for number, (command, message, said) in enumerate(cases):
+        tries = [{"outcome": "rejected", "excerpt": said.replace("<", "‹").replace(">", "›")}, {"outcome": "edited"}]
+        failed = job("j", command, error_message=message, restbroker_attempts=tries)
+        harness.client.command("ZADD", "dead", number + 1, failed)
+    async with site() as running:
+        shown = await page(running, "/dead")
+    assert re.findall("<q>(.*?)</q>", shown.html) == ["Bad gateway.", html.escape(wrong).replace("&#x27;", "&#39;")]
+    assert all(message.replace(f"{wrong}.", wrong) in shown.text for _, message, _ in cases)
 
 
 async def test_causes_are_counted_on_behind_an_open_page(

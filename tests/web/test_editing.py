@@ -1,14 +1,17 @@
 """The form that edits a job, over real HTTP: made from the catalogue, confirmed by its difference, without secrets."""
 
+import time
 from typing import Any
 
 import httpx
+import pytest
 
 from restbroker.operate import audit
+from restbroker.web import actions
 from tests.broker.conftest import Harness
 from tests.support.html_page import parse
 from tests.web.conftest import Open, Site
-from tests.web.test_actions import done_by, form_of, job
+from tests.web.test_actions import done_by, form_of, job, page
 
 ALICE = {"user": "alice", "host": "example.org", "password": "sesame-4711"}
 MESSAGE = {"type": "chat", "from": "a@b", "to": "c@d", "subject": "", "body": "a text of its own"}
@@ -127,13 +130,13 @@ async def test_all_that_match_are_edited_and_sent(harness: Harness, site: Open) 
     lay_many(harness, 12)
     lay(harness)
     async with site() as running:
-        shown = await edit_all(running, **{"arg.host": "example.org", "arg.password": "newer-0815", "retry": "yes"})
+        shown = await edit_all(running, **{"arg.host": "example.org", "arg.password": "newer-0815", "first": "yes"})
         assert len(harness.members("dead")) == 13, "nothing is done before it is confirmed"
         confirm = form_of(shown.text, "/dead/act").hidden
         done = await done_by(running, "/dead/act", {**confirm, "why": "a slip"})
         again = await done_by(running, "/dead/act", confirm)
     assert "edit and retry 12 jobs" in parse("", shown.text).text
-    assert ["j0", "host", "exmaple.org", "example.org"] in parse("", shown.text).rows
+    assert ["j11", "host", "exmaple.org", "example.org"] in parse("", shown.text).rows
     assert "newer-0815" not in shown.text + done.html
     assert "12 jobs" in done.text
     assert "0 jobs" in again.text
@@ -142,6 +145,39 @@ async def test_all_that_match_are_edited_and_sent(harness: Harness, site: Open) 
     assert {call.command.arguments["host"] for call in harness.target.calls} == {"example.org"}
     last = next(entry for entry in audit.entries(harness.client, 9) if entry.note.why)
     assert (last.note.action, last.note.why, last.note.done) == ("edit and retry", "a slip", 12)
+
+
+async def test_edited_jobs_stay_dead_until_the_retry_beside_that(
+    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It means what the edit left there, unless that has changed since, and no other job, even of the same id."""
+    lay_many(harness, 12)
+    async with site() as running:
+        shown = await edit_all(running, **{"arg.host": "example.org"})
+        done = await done_by(running, "/dead/act", form_of(shown.text, "/dead/act").hidden)
+        lay(harness)
+        harness.client.command("ZREMRANGEBYSCORE", "dead", 1_700_000_003, 1_700_000_003)
+        harness.client.command("ZADD", "dead", time.time(), job("j3", failed_at=time.time() + 9))
+        left = await page(running, done.url)
+        with monkeypatch.context() as patched:
+            patched.setattr(actions, "_LEFT_S", 0.0)
+            uncounted = await page(running, done.url)
+        run = left.form("/dead/act").hidden
+        question = await running.post("/dead/act", {**run, "verb": "retry"})
+        confirm = form_of(question.text, "/dead/act")
+        assert ("first", "yes") in confirm.boxes
+        sent = await done_by(running, "/dead/act", {**confirm.hidden, "first": "yes"})
+        again = await page(running, done.url)
+        foreign = await running.post("/retries/act", {**run, "verb": "retry"})
+    assert "12 jobs stay dead" in done.text
+    assert "11 jobs stay dead" in left.text
+    assert "Up to 12 jobs stay dead" in uncounted.text
+    assert "11 jobs; ended" in sent.text
+    assert sorted(member["jid"] for member in harness.members("dead")) == ["j1", "j3"]
+    assert "0 jobs stay dead" in again.text
+    assert foreign.status_code == 400
+    note = next(entry.note for entry in audit.entries(harness.client, 9) if entry.note.action == "retry")
+    assert note.where == "12 named (next in line)"
 
 
 async def test_a_hidden_value_gets_no_name_that_would_show_it(harness: Harness, site: Open) -> None:

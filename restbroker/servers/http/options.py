@@ -105,7 +105,8 @@ class CommandKeys:
     method: Method = key("Method", default="POST")
     """The request's method."""
     path: WrittenSecret = key("Path", default="")
-    """Appended to the target's URL: a template, or {"File": …} with one that is secret, no template."""
+    """Appended to the target's URL: a template such as /users/{user}, or {"File": …} with one that is secret, no
+    template."""
     query: Query = key("Query", default=_NO_QUERY)
     """What follows the path; each value is a template."""
     body: AnyValue = key("Body", in_repr=False)

@@ -33,12 +33,39 @@ function put(part, next) {
   const across = region ? region.scrollLeft : 0;
   const hadFocus = region !== null && region === document.activeElement;
   part.replaceChildren(...next.childNodes);
+  fold();
   const made = part.querySelector("[role=region]");
   if (made) {
     made.scrollLeft = across;
     if (hadFocus) made.focus({ preventScroll: true });
   }
 }
+
+// What is longer than three lines has a button that opens it. What is open stays so when its part comes anew.
+const opened = new Set();
+
+function fold() {
+  for (const button of document.querySelectorAll("button.more")) {
+    const text = document.getElementById(button.getAttribute("aria-controls"));
+    const isOpen = opened.has(text.id);
+    text.classList.toggle("open", isOpen);
+    button.hidden = !isOpen && text.scrollHeight <= text.clientHeight + 1;
+    button.ariaExpanded = isOpen;
+    button.textContent = isOpen ? "Less" : "More";
+  }
+}
+
+function turn(event) {
+  const id = event.target.closest("button.more")?.getAttribute("aria-controls");
+  if (!id) return;
+  if (!opened.delete(id)) opened.add(id);
+  fold();
+}
+
+document.addEventListener("click", turn);
+window.addEventListener("resize", fold);
+for (const part of document.querySelectorAll("[id^=part-]")) shown.set(part.id, part.innerHTML);
+fold();
 
 function settle() {
   for (const [id, next] of waiting) {
@@ -53,7 +80,7 @@ function take(html) {
   for (const next of new DOMParser().parseFromString(html, "text/html").querySelectorAll("[id^=part-]")) {
     if (shown.get(next.id) === next.innerHTML) continue;
     shown.set(next.id, next.innerHTML);
-    if (document.getElementById(next.id)?.innerHTML !== next.innerHTML) waiting.set(next.id, next);
+    waiting.set(next.id, next);
   }
 }
 

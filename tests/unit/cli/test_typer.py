@@ -76,6 +76,7 @@ def test_typer_answers_what_the_scripts_ask() -> None:
         ("enqueu", "enqueue"),
         ("completion ", "bash zsh fish"),
         ("explain TargetUnr", "TargetUnreachable"),
+        ("explain RedisSentinels", "RedisSentinels"),
     ):
         question = {"COMP_WORDS": f"restbroker {line}", "COMP_CWORD": "9999" if line.endswith(" ") else "-1"}
         done = run(["-m", "restbroker"], _RESTBROKER_COMPLETE="complete_bash", **question)

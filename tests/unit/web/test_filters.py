@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from restbroker.console.times import local
+from restbroker.operate.job import ShownJob
 from restbroker.web import filters
 from restbroker.web.filters import UNKNOWN
 
@@ -46,6 +47,35 @@ def test_whatever_is_there_has_some_words(value: Any) -> None:
     for text in shown:
         # A template puts all of them in so.
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028\ud800-\udfff]", str(filters.plain(text)))
+
+
+def listed(*given: object, command: str = "register") -> list[ShownJob]:
+    """Jobs with these arguments, as a list shows them."""
+    return [ShownJob(key="k", at_s=0.0, size_bytes=1, message=None, command=command, arguments=one) for one in given]  # type: ignore[arg-type]
+
+
+def test_columns_hold_the_arguments_that_tell_jobs_apart() -> None:
+    """Those that are the same in all are none; few letters have room for the most telling ones alone."""
+    jobs = listed(*({"host": "h", "kind": n % 2, "user": f"u{n}", "text": "x" * 90 + str(n)} for n in range(4)))
+    found = filters.argument_columns(jobs, 90)
+    assert found is not None
+    assert (found.same, found.more) == ([("host", "h")], 0)
+    assert [name for name, _ in found.columns] == ["kind", "user", "text"]
+    assert [cells[3] for _, cells in found.columns] == ["1", "u3", "x" * 39 + "…"]
+    narrow = filters.argument_columns(jobs, 10)
+    assert narrow is not None
+    assert ([name for name, _ in narrow.columns], narrow.more) == (["kind", "user"], 1)
+    wide = filters.argument_columns(listed({str(n): 1 for n in range(30)}, {str(n): 2 for n in range(30)}), 90)
+    assert wide is not None
+    assert (len(wide.columns), wide.more) == (6, 24)
+
+
+def test_jobs_that_differ_in_kind_have_no_columns() -> None:
+    others = [listed(), listed({"a": 1}), listed({"a": 1}) + listed({"a": 2}, command="ban"), listed({"a": 1}, "***")]
+    assert [filters.argument_columns(jobs, 90) for jobs in others] == [None] * 4
+    unlike = filters.argument_columns(listed({"a": 1}, {"a": True}, {"b": None}), 90)
+    assert unlike is not None
+    assert unlike.columns == [("a", ["1", "true", ""]), ("b", ["", "", "null"])]
 
 
 def test_backticks_make_code_and_all_else_is_escaped() -> None:

@@ -16,6 +16,7 @@ from selenium.webdriver.common.keys import Keys
 from restbroker.operate import audit, control
 from restbroker.operate.audit import AuditEntry
 from restbroker.store import sources
+from restbroker.store.queues import key_queue_of
 from restbroker.store.sources import SourceState
 from tests.support.ports import free_port
 from tests.support.scripted import jid_of, job
@@ -29,6 +30,7 @@ FOUND: Final = (
     *("/dead?where=user+~+refused", "/dead?where=user+%3D+nobody", f"/queue?name={LATER}", f"/queue?name={NAMED}"),
     *("/job", "/find?q=mina", "/find?q=nobody", f"/job?jid={jid_of('refused-mina')}"),
     "/steer?do=pause-queue&name=rest",
+    *("/key?target=ejabberd&key=ann", "/key?target=ejabberd&key=free", "/steer?do=drop-key&target=ejabberd&name=ann"),
 )
 BEHIND_OTHERS: Final = {"an action": "/activity", "a job": "/dead", "a question": "/dead", "a stop": "/processes"}
 
@@ -42,6 +44,11 @@ def stage(stage: Stage) -> Stage:
         stage.citizen.client, "queue", NAMED, "ann", "The database of the server is moved to another machine. " * 5
     )
     stage.citizen.client.command("LPUSH", f"queue:{NAMED}", job("iris", queue=NAMED, arguments={"note": "x" * 400}))
+    keys = stage.citizen.client.keys
+    stage.citizen.client.command("ZADD", keys.busy_keys("ejabberd"), 1e12 + time.time(), "\x1eann")
+    stage.citizen.client.command("HSET", keys.stopped("ejabberd"), "\x1eann", jid_of("refused-omar"))
+    line = key_queue_of(keys, "rest", b"\x1eann")
+    stage.citizen.client.command("LPUSH", line, *(job(f"behind{number}") for number in range(3)))
     well = SourceState("mongooseim_events", "mongooseim-amqp", "web1.example.org:4711", since_s=time.time() - 7200)
     silent = attrs.evolve(
         well,
@@ -161,7 +168,7 @@ def test_keys_search_lead_to_pages_and_list_themselves(visitor: Visitor, stage: 
     visitor.until(lambda: visitor.has("dialog[open]"), "the keys are listed")
     press(Keys.ESCAPE)
     press("gd")
-    visitor.until(lambda: visitor.path == "/dead", "g d leads to dead jobs")
+    visitor.until(lambda: visitor.path == "/dead#causes", "g d leads to dead jobs")
     visitor.driver.find_element(By.CSS_SELECTOR, "details.menu summary").click()
     assert visitor.has("details.menu[open]")
     press(Keys.ESCAPE)
