@@ -16,7 +16,7 @@ PAGE: Final = Path("docs") / "servers" / "openfire-commands.md"
 _HEAD: Final = """\
 # Openfire's commands
 
-What these commands mean and how they answer: [the REST API](openfire-details.md), [the Chat
+Read what these commands mean and how they answer: [the REST API](openfire-details.md), [the Chat
 API](openfire-chat-details.md). Arguments in braces and in **bold** are required. "Again" says what happens to a job
 that was sent but not answered: *yes*, it is sent again; *done*, it is sent again, and "exists" counts as done; *no*,
 it may happen twice, so it is sent [at most twice more](../once.md#sent-but-not-answered). In brackets: the version

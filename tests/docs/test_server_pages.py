@@ -26,6 +26,7 @@ from restbroker.transport.message import Request
 from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.link import Direct
+from tests.support.process import run, started
 from tests.support.receiver import Answer, Receiver
 from tests.support.redis_server import RedisServer
 
@@ -140,6 +141,29 @@ def test_documented_rights_admit_the_account_and_no_other(serve: Serve) -> None:
         assert [ask(server, command, bearer)[0] for command in ("status", "stop")] == [200, 403]
         refused = ask(server, "oauth_issue_token", server.admin, jid=server.limited, **wanted)
         assert refused == (400, b'"badpass"')
+
+
+@pytest.mark.nightly
+def test_the_page_of_ejabberd_ends_with_the_output_that_it_shows(
+    serve: Serve, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    page = ROOT / "docs" / "servers" / "ejabberd.md"
+    [written] = blocks(page, "json")
+    _, _, after = page.read_text("utf-8").partition("    restbroker enqueue --wait connected_users_number\n")
+    place = tmp_path / "place"
+    place.mkdir()
+    with serve(BY_ACCOUNT) as server:
+        for secret, text in (("token", "a-token-of-the-page"), ("ejabberd", PASSWORD)):
+            (place / secret).write_text(text)
+            (place / secret).chmod(0o600)
+        ours = written.replace("/etc/restbroker/", f"{place}/").replace("127.0.0.1:5281", f"127.0.0.1:{server.port}")
+        (place / "env.json").write_text(ours.replace("redis://127.0.0.1:6379/0", redis_server.url))
+        env = ("--config", str(place / "env.json"))
+        with started(["run", *env], directory=place) as broker:
+            broker.wait_for("broker.started")
+            done = run(["enqueue", "--wait", "connected_users_number", *env], directory=place)
+            assert (done.returncode, done.stdout.rstrip()) == (0, after.partition("\n")[0].strip()), done.stderr
+            broker.stop()
 
 
 @pytest.mark.nightly

@@ -91,6 +91,8 @@ class Ejabberd(Daemon):
     """A file with key and certificate for components, which come with TLS then."""
     c2s_port: int = attrs.Factory(free_port)
     component_port: int = attrs.Factory(free_port)
+    added: str = ""
+    """Lines below the configuration."""
     within: tuple[str, ...] = ()
     """A command that runs `erl`, which follows it, in surroundings of its own."""
     by: tuple[str, ...] = ()
@@ -154,7 +156,7 @@ class Ejabberd(Daemon):
             password_format="scram" if self.scram else "plain",
             oauth_access="all" if self.tokens else "none",
         )
-        (self.directory / "ejabberd.yml").write_text(config, encoding="utf-8")
+        (self.directory / "ejabberd.yml").write_text(config + self.added, encoding="utf-8")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._write_config()

@@ -4,12 +4,15 @@ For test_recipes.py. Always holds: each server is one of its own, since clients 
 end; what was read is compared with the page word for word.
 """
 
+import base64
 import json
+import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import BinaryIO, Final
 
 import attrs
 
@@ -24,9 +27,23 @@ DOMAIN: Final = "example.org"
 ROOMS: Final = f"conference.{DOMAIN}"
 PUSH: Final = f"push.{DOMAIN}"
 EVENTS: Final = f"events.{DOMAIN}"
+YEAR_S: Final = 365 * 86_400
 TOPIC: Final = "bobs-topic"
 NTFY: Final = "https://ntfy.example.org"
 GATEWAY: Final = "https://sms.example.org"
+_ANNOUNCES: Final = """\
+append_host_config:
+  example.org:
+    access_rules:
+      announce: {allow: admin}
+      protect_old_users: {allow: {user: bot@example.org}}
+    modules:
+      mod_adhoc: {}
+      mod_announce: {access: announce}
+"""
+_OPENS: Final = (
+    f"<stream:stream to='{DOMAIN}' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
+)
 _ENABLE: Final = f"<iq type='set' id='e'><enable xmlns='urn:xmpp:push:0' jid='{PUSH}' node='{TOPIC}'/></iq>"
 
 
@@ -93,6 +110,43 @@ def guest(password: str) -> Iterator[tuple[Ejabberd, Readers]]:
         yield server, Readers((ann,))
 
 
+@contextmanager
+def house(password: str) -> Iterator[tuple[Ejabberd, Readers]]:
+    """Yield a server with `ann`, who is logged in and in the room `tea`, and with others who are away, two for long."""
+    users = ("ann", "bob", "bot", "clara")
+    with _server(password, EVENTS, users, _ANNOUNCES) as server, Clients(server.c2s_port, DOMAIN) as clients:
+        for user in ("bot", "clara"):
+            then = int(time.time() - 2 * YEAR_S)
+            assert server.call("set_last", user=user, host=DOMAIN, timestamp=then, status="")[0] == 200
+        options = [{"name": "persistent", "value": "true"}]
+        assert server.call("create_room_with_opts", name="tea", service=ROOMS, host=DOMAIN, options=options)[0] == 200
+        ann = clients.login("ann", password, resource="phone")
+        ann.join(f"tea@{ROOMS}/Ann")
+        ann.messages.wait_for(lambda came: any(ROOMS in message.sender for message in came), "the room's subject comes")
+        yield server, Readers((ann,))
+
+
+def is_let_in(server: Ejabberd, user: str) -> bool:
+    """Return whether the server lets the user in with the token that it issued last."""
+    tokens = json.loads(server.call("oauth_list_tokens")[1])
+    token = next(one["token"] for one in tokens if one["user"] == f"{user}@{DOMAIN}")
+    given = base64.b64encode(f"\0{user}\0{token}".encode()).decode()
+    with socket.create_connection(("127.0.0.1", server.c2s_port), timeout=60) as line, line.makefile("rb") as came:
+        line.sendall(_OPENS.encode())
+        _read_until(came, b"</stream:features>")
+        line.sendall(f"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='X-OAUTH2'>{given}</auth>".encode())
+        return b"<success" in _read_until(came, b">")
+
+
+def _read_until(came: BinaryIO, end: bytes) -> bytes:
+    read = b""
+    while not read.endswith(end):
+        more = came.read(1)
+        assert more, f"It ended behind {read!r}"
+        read += more
+    return read
+
+
 def enter(ann: Client, redis_url: str) -> None:
     """Enter `tea` twice, once a source is read."""
     with closing(open_client(StoreSettings(redis_url))) as store:
@@ -102,9 +156,9 @@ def enter(ann: Client, redis_url: str) -> None:
 
 
 @contextmanager
-def _server(password: str, component: str, users: Sequence[str]) -> Iterator[Ejabberd]:
+def _server(password: str, component: str, users: Sequence[str], added: str = "") -> Iterator[Ejabberd]:
     with TemporaryDirectory() as place:
-        server = Ejabberd(Path(place), (DOMAIN,), password=password, component=component).start()
+        server = Ejabberd(Path(place), (DOMAIN,), password=password, component=component, added=added).start()
         try:
             for user in users:
                 assert server.call("register", user=user, host=DOMAIN, password=password)[0] == 200

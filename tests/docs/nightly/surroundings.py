@@ -39,7 +39,7 @@ _LOOKS: Final = re.compile(
     r"restbroker (?:(?:queues|targets|processes|dead|retries|scheduled|token) (?:list|show|peek)\b|"
     r"(?:queues|targets|processes|dead|retries|scheduled|periodic)(?: -|$| \|)|"
     r"events (?:sources|tail --last)|stats|explain|find|audit|check)|"
-    r"journalctl|cat "
+    r"journalctl|cat |redis-cli LLEN |sh where\.sh"
 )
 """What only looks, and may be typed again until it sees what the page shows."""
 _PLAYED: Final = re.compile(r"(?:systemctl|ejabberdctl) ")

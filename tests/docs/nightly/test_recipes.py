@@ -1,4 +1,4 @@
-"""Every command of docs/recipes.md and of other transcripts prints what the page shows, typed on real servers.
+"""Every command of the recipes and of other transcripts prints what the page shows, typed on real servers.
 
 What somebody reads then by a page's word, they read. With RECIPES=write in the environment, what was printed is written
 into the pages instead.
@@ -19,7 +19,7 @@ import pytest
 
 from dev.tools.pages import ROOT
 from restbroker.store.client import StoreSettings, items, open_client
-from tests.docs.nightly import people
+from tests.docs.nightly import people, person
 from tests.docs.nightly.surroundings import PATIENCE_S, REDIS, SERVER, Server, workplace
 from tests.docs.nightly.transcripts import Names, Recipe, difference, recipes, rewritten
 from tests.support.ejabberd import SECRET, Ejabberd
@@ -28,7 +28,8 @@ from tests.support.process import started
 from tests.support.receiver import Answer, Receiver
 from tests.support.wait import until
 
-PAGES: Final = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("tutorial", "alerts", "recipes")))
+NAMES: Final = ("tutorial", "alerts", "recipes", "recipes-events", "recipes-rooms", "personal-data")
+PAGES: Final = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in NAMES))
 RECIPES: Final = [recipe for page in PAGES for recipe in recipes(page)]
 DOMAIN: Final = "example.org"
 PASSWORD: Final = "s3cret"
@@ -46,6 +47,7 @@ class Setting:
     server: Server
     others: dict[str, str] = attrs.field(factory=dict)
     services: dict[str, Server] = attrs.field(factory=dict)
+    files: dict[str, str] = attrs.field(factory=dict)
     readers: people.Readers = attrs.field(factory=people.Readers)
 
 
@@ -128,6 +130,22 @@ def guest(setting: Setting) -> Iterator[None]:
 
 
 @contextmanager
+def house(setting: Setting) -> Iterator[None]:
+    """A user is there and in a room, others are away, two of them for long."""
+    with people.house(PASSWORD) as (setting.server, setting.readers):
+        yield
+
+
+@contextmanager
+def web_client(setting: Setting) -> Iterator[None]:
+    """A user logs in with the token that somebody got for them."""
+    with people.house(PASSWORD) as (server, _):
+        setting.server = server
+        yield
+        assert people.is_let_in(server, "ann")
+
+
+@contextmanager
 def dead_yesterday(setting: Setting) -> Iterator[None]:
     """These jobs died at a broker; all but one get the time of a day ago."""
     users = ["admin", "admin", "emma", "admin"]
@@ -141,6 +159,16 @@ def dead_yesterday(setting: Setting) -> Iterator[None]:
             assert isinstance(raw, bytes)
             is_old = json.loads(raw)["jid"] != jid_of(len(users))
             client.command("ZADD", "dead", time.time() - is_old * DAY_S + number / 1000, raw)
+        yield
+
+
+@contextmanager
+def somebody(setting: Setting) -> Iterator[None]:
+    """A person is everywhere, and at the end nowhere."""
+    ordered = {"TokenFile": "token", "OrderBy": ["user", "host"], "OnDead": "stop", "History": "24h"}
+    server = {"RestURL": SERVER, "RestUser": f"admin@{DOMAIN}", "RestPassFile": "password", "JabberDomain": DOMAIN}
+    setting.files["env.json"] = json.dumps({"RedisURL": REDIS, "RestQueue": "rest", **server, **ordered})
+    with person.everywhere(setting.redis_url):
         yield
 
 
@@ -175,6 +203,7 @@ def pushed(number: int, user: str) -> str:
 AROUND: Final[Mapping[str, Callable[[Setting], AbstractContextManager[None]]]] = {
     "Change the server's password": another_password,
     "Yesterday's dead jobs of one user": dead_yesterday,
+    "Erase somebody from Redis": somebody,
     "Call my URL when a message comes": application,
     "Post to a chat room of Slack, Discord, Mattermost": application,
     "2. See that it works": chat,
@@ -183,6 +212,10 @@ AROUND: Final[Mapping[str, Callable[[Setting], AbstractContextManager[None]]]] =
     "Alerts into a room of ejabberd": chat,
     "A bot that greets who enters": guest,
     "Undelivered after ten minutes: send an SMS": guest,
+    "Clean up on a schedule": house,
+    "Put somebody out of a room, without a ban": house,
+    "Announce something to all": house,
+    "A chat token for a web client": web_client,
     "Wake phones by ntfy, Gotify or OneSignal, without a worker": phone,
 }
 assert set(AROUND) <= {recipe.title for recipe in RECIPES}, "A section has another title now."
@@ -208,7 +241,7 @@ def test_each_command_of_a_recipe_prints_what_the_page_shows(
     with AROUND.get(recipe.title, plain)(setting):
         addresses = {REDIS: redis_url, SERVER: setting.server.url, **setting.others}
         services = {"ejabberd": setting.server, **setting.services}
-        with workplace(tmp_path, {**secrets, **shown}, addresses, services) as at:
+        with workplace(tmp_path, {**secrets, **setting.files, **shown}, addresses, services) as at:
             printed = [at.type(step, names, 3.0 if WRITES else PATIENCE_S) for step in recipe.steps]
             assert setting.readers.read(recipe.read) == recipe.read
     differs = difference(recipe, printed, names)

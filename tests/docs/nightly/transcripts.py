@@ -21,6 +21,7 @@ CHANGES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
     ("SPAN", re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|µs|s|min)\b")),
     ("PROCESS", re.compile(r"\bhost:\d+(?::[0-9a-f]{12})?\b")),
     ("RATE jobs/s", re.compile(r"\b\d+\.\d jobs/s")),
+    ("TOKEN", re.compile(r"(?<=\"token\": \")\w{32}(?=\")")),
     ("pid=PID", re.compile(r"\bpid=\d+")),
     ("  ", re.compile(r" {2,}|\t")),
 )

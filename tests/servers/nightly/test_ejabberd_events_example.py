@@ -77,6 +77,8 @@ def test_a_bot_answers_and_phones_of_the_absent_are_woken(
         Clients(server.c2s_port, HOST) as clients,
     ):
         broker.wait_for(r"source\.opened")
+        # What `check` asks for comes to Redis a moment after the log says so.
+        until(lambda: store.exists("restbroker:sources"), "the reader's state is recorded")
         told = re.findall(r"^[|] `(\w+)` [|]", (EXAMPLE / "README.md").read_text("utf-8"), re.MULTILINE)
         assert assert_well(env) - OF_THE_TEST == {*told}
         ann = clients.login("ann", PASSWORD)
