@@ -20,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo quick test nightly lint format docs locks wheel deb release image clean servers nightly-servers \
-	tested reference bench bench-peers bench-against
+	advisories tested reference bench bench-peers bench-against
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,25 @@ nightly: nightly-servers $(VENV)/.dev tested ## Run what `make test` leaves out,
 	$(if $(ARGS),,@$(BIN)/python -m tests.golden)
 	$(if $(ARGS),,@PYTHON=$(PYTHON) .ci/versions)
 	$(if $(ARGS),,@$(MAKE) --no-print-directory image)
+	$(if $(ARGS),,@# Without a way to the database it says NOT CHECKED.)
+	$(if $(ARGS),,@$(MAKE) --no-print-directory $(SBOM) && { $(ADVISORIES) $(SBOM) || [[ $$? = 2 ]]; })
+
+# The SBOM of all that can be installed, RabbitMQ's library with it.
+SBOM := build/locked.cdx.json
+$(SBOM): requirements/amqp.lock $(VENV)/release/.done
+	@mkdir -p build
+	@$(VENV)/release/bin/cyclonedx-py requirements requirements/amqp.lock --output-reproducible --output-file $(SBOM)
+
+$(VENV)/release/.done: requirements/release.lock
+	@echo "Installing what asks the advisory database (half a minute)"
+	@$(PYTHON) -m venv $(VENV)/release
+	@$(VENV)/release/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/release.lock
+	@touch $@
+
+ADVISORIES := $(VENV)/release/bin/python -m dev.tools.advisories
+# Lists known holes of the locked libraries, or of those of a release: ARGS=restbroker-….cdx.json. It asks OSV.
+advisories: $(SBOM)
+	@$(ADVISORIES) $(or $(ARGS),$(SBOM))
 
 # Makes the image's tree by contrib/image without Docker, and tries it (as root).
 image: $(VENV)/.dev
