@@ -90,7 +90,7 @@ async def test_mod_post_log_with_its_own_type_is_refused_with_a_hint(hall: Open,
 
 async def test_event_sync_makes_the_jobs_that_the_page_shows(hall: Open, tmp_path: Path) -> None:
     source = source_of("jitsi", tmp_path)
-    shown = next(job for job in map(json.loads, blocks(PAGE, "json")) if "received_at" in job)
+    shown = next(job for page in PAGES for job in map(json.loads, blocks(page, "json")) if "received_at" in job)
     requests = recorded("event_sync")
     async with hall(source) as one:
         for request in (*requests, requests[1]):
@@ -118,14 +118,15 @@ async def test_event_sync_makes_the_jobs_that_the_page_shows(hall: Open, tmp_pat
 
 
 async def test_the_post_that_the_page_tries_becomes_a_job(hall: Open, tmp_path: Path) -> None:
-    (script,) = blocks(PAGE, "sh")
-    curl = shlex.split(script.replace("$(cat /etc/restbroker/jitsi)", SECRET).splitlines()[0])
-    assert (curl[0], curl[1], curl[3]) == ("curl", "-H", "--json")
-    name, _, value = curl[2].partition(": ")
+    posts = next(block for block in map(json.loads, blocks(PAGE, "json")) if "event_name" in block)
+    (typed,) = blocks(PAGE, "console")
+    curl = shlex.split(typed.replace("$(cat /etc/restbroker/jitsi)", SECRET).splitlines()[0])
+    assert curl[-3:-1] == ["--json", "@created.json"]
+    name, _, value = curl[curl.index("-H") + 1].partition(": ")
     headers = {name: value, "Content-Type": "application/json"}
     async with hall(source_of("jitsi", tmp_path)) as one:
-        url = curl[5].replace("http://127.0.0.1:8081", one.url)
-        answers = [await one.client.post(url, content=curl[4].encode(), headers=headers) for _ in range(2)]
+        url = curl[-1].replace("http://127.0.0.1:8081", one.url)
+        answers = [await one.client.post(url, content=json.dumps(posts), headers=headers) for _ in range(2)]
         (job,) = one.jobs("rooms")
     assert [answer.status_code for answer in answers] == [202, 202]
     assert [job["args"][0][member] for member in ("type", "name", "at")] == ["created", "tea", 1795805691]
