@@ -6,6 +6,7 @@ the pages instead.
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.support import ejabberd as support
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
 from tests.support.receiver import Answer, Receiver
+from tests.support.ruby import environment, ruby
 from tests.support.wait import until
 from tests.support.xmpp import Clients
 
@@ -39,6 +41,29 @@ SPEAKS: Final = """\
     module: ejabberd_c2s
     starttls: false
     shaper: none
+"""
+
+# What an application has: its device, and what calls Google's service.
+APPLICATION: Final = """\
+require "json"
+require "sidekiq"
+require "active_support"
+require "active_support/security_utils"
+
+Device = Struct.new(:id, :node, :secret, :token) do
+  def self.find_by(node:) = [new(1, "k3JxQ0yT", "the-secret", "phone-1")].find { |device| device.node == node }
+
+  def destroy = puts("destroyed")
+end
+
+module Fcm
+  Unregistered = Class.new(StandardError)
+
+  def self.deliver(token, **options)
+    puts JSON.generate([token, options])
+    raise Unregistered if ENV["UNREGISTERED"]
+  end
+end
 """
 
 
@@ -65,7 +90,7 @@ def events(redis_url: str, queue: str) -> list[Any]:
 
 
 def test_a_job_calls_the_api_as_http_md_shows_it(redis_url: str, tmp_path: Path) -> None:
-    asked = dict(authorization="Bearer the-token", accept="application/json") | {"x-api-key": "the-key"}
+    asked = {"authorization": "Bearer the-token", "accept": "application/json", "x-api-key": "the-key"}
     with Receiver(lambda request: Answer(200, b'{"saved":true}' if request.method == "PUT" else b"{}")) as api:
         addresses = {
             REDIS: redis_url,
@@ -135,3 +160,23 @@ def test_an_absent_receiver_is_told_as_push_md_shows_it(ejabberd: Ejabberd, redi
     assert [*event] == [*shown]
     assert (event["from"], event["raw"]["options"]) == (f"ann@{DOMAIN}", {"secret": "the-secret"})
     assert [event["node"], event["raw"]["node"]] == [shown["node"]] * 2
+    wakes = '["phone-1",{"collapse_key":"xmpp","data":{"wake":1}}]'
+    forged = event | {"raw": event["raw"] | {"options": {"secret": "another"}}}
+    assert performed(forged, redis_url) == []
+    assert performed(event | {"from": None, "body": None}, redis_url) == []
+    assert performed(event, redis_url) == [wakes]
+    assert performed(event, redis_url) == [], "Twice within ten seconds."
+    with closing(open_client(StoreSettings(redis_url))) as store:
+        store.command("DEL", "woken:1")
+    assert performed(event, redis_url, UNREGISTERED="1") == [wakes, "destroyed"]
+
+
+def performed(event: object, redis_url: str, **environ: str) -> list[str]:
+    """Return what the application was told by the page's worker, which Sidekiq gives this event."""
+    [worker] = blocks(PUSH_DETAILS, "ruby")
+    done = subprocess.run(
+        [ruby(), "-e", f"{APPLICATION}\n{worker}\nXmppPush.new.perform(JSON.parse($stdin.read))"],
+        input=json.dumps(event), env=environment(redis_url, extra=environ), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
