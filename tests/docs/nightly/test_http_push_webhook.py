@@ -22,6 +22,8 @@ from tests.docs.nightly.transcripts import Names, difference, recipes, rewritten
 from tests.support import ejabberd as support
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
+from tests.support.process import started
+from tests.support.prosody import Prosody
 from tests.support.receiver import Answer, Receiver
 from tests.support.ruby import environment, ruby
 from tests.support.wait import until
@@ -169,6 +171,38 @@ def test_an_absent_receiver_is_told_as_push_md_shows_it(ejabberd: Ejabberd, redi
     with closing(open_client(StoreSettings(redis_url))) as store:
         store.command("DEL", "woken:1")
     assert performed(event, redis_url, UNREGISTERED="1") == [wakes, "destroyed"]
+
+
+def test_a_prosody_tells_it_with_the_lines_of_the_details(redis_url: str, tmp_path: Path) -> None:
+    [lines] = blocks(PUSH_DETAILS, "lua")
+    above, is_component, component = lines.partition("Component ")
+    hosts = f'VirtualHost "{DOMAIN}"\n    modules_enabled = {{ "roster", "cloud_notify" }}\n'
+    port = free_port()
+    included = above.replace("5347", str(port)) + hosts + is_component + component.replace("THE PASSWORD", "A SECRET")
+    [file] = recipes(PUSH)[0].files.values()
+    shown = json.loads(file)
+    options = shown["Events"]["Sources"]["push"]["Options"]
+    del options["Take"]
+    options |= {"Address": f"127.0.0.1:{port}"}
+    shown["Events"]["Sources"]["push"]["Kind"] = "prosody-component"
+    (tmp_path / "env.json").write_text(json.dumps(shown | {"RedisURL": redis_url, "Token": "t"}))
+    (tmp_path / "component-password").write_text("A SECRET")
+    server = Prosody(tmp_path / "prosody", included=included).start()
+    try:
+        server.register("ann", "bob", password=PASSWORD)
+        with Clients(server.c2s_port, DOMAIN) as clients, started(["run"], directory=tmp_path) as broker:
+            broker.wait_for(r"source\.opened source=push")
+            ann, bob = (clients.login(user, PASSWORD) for user in ("ann", "bob"))
+            assert bob.ask("push.example.org", "<ping xmlns='urn:xmpp:ping'/>") == ("result", None)
+            bob.send(blocks(PUSH, "xml")[0].replace("…", "the-secret"))
+            bob.ask(DOMAIN, "<ping xmlns='urn:xmpp:ping'/>")
+            bob.logout()
+            ann.say(f"bob@{DOMAIN}", "Are you there?")
+            until(lambda: events(redis_url, "xmpp_push"), "it is told", 60)
+    finally:
+        server.kill()
+    [event] = events(redis_url, "xmpp_push")
+    assert (event["type"], event["node"], event["raw"]["options"]) == ("push", "k3JxQ0yT", {"secret": "the-secret"})
 
 
 def performed(event: object, redis_url: str, **environ: str) -> list[str]:
