@@ -10,8 +10,8 @@ from restbroker.telemetry.metrics import PROCESS, REDIS, Metric
 _METRICS = """\
 # Metrics
 
-restbroker serves its counts as metrics, from which Prometheus draws charts and raises alerts. This page is made from
-the code (`make docs`).
+restbroker serves its counts as metrics, from which Prometheus draws charts and raises alerts. Datadog and OpenTelemetry's collector
+[read the same page](#opentelemetry-datadog-statsd). This page is made from the code (`make docs`).
 
 ## /metrics
 
@@ -36,7 +36,43 @@ scrape_configs:
 - **Several processes on one Redis**: scrape each. For values from Redis use the maximum, not the sum
   (`max by (queue) (restbroker_queue_jobs)`).
 
-Names that end in `_total` are counters; the others are gauges unless they are called histograms.
+## OpenTelemetry, Datadog, statsd
+
+| you want | restbroker | do |
+|---|---|---|
+| one trace from your program to your server | passes on your job's `traceparent` as a header of its request | push the job with [this field](jobs-format.md#fields-of-the-job) |
+| restbroker's own spans | **exports none**, by no protocol | look at `restbroker explain JID`: with [`History`](find.md#see-what-was-done) it knows when a job was pushed, fetched, sent and answered |
+| the trace's id in the log | does not write it | search by the job's `jid` |
+| metrics in Datadog | serves `/metrics` | the block below |
+| metrics by OTLP | does not send them | the collector's `prometheus` receiver, with the `scrape_configs` above (not tested) |
+| metrics by statsd | does not send them | `/metrics` |
+
+A `traceparent` has the form that the W3C defines; restbroker leaves out any other.
+
+Datadog's Agent reads `/metrics` with its OpenMetrics check. Counters are named there without `_total`:
+
+```yaml title="conf.d/openmetrics.d/conf.yaml"
+init_config:
+instances:
+  - openmetrics_endpoint: http://127.0.0.1:8080/metrics
+    namespace: xmpp
+    metrics:
+      - restbroker_jobs
+      - restbroker_failures
+      - restbroker_set_jobs
+      - restbroker_queue_latency_seconds
+      - restbroker_target_open
+      - restbroker_problems
+    headers:
+      Authorization: Bearer THE-METRICS-TOKEN
+```
+
+These become `xmpp.restbroker_jobs.count` and so on (tried with `datadog-checks-base` 38.7, without an Agent). Other programs that read
+Prometheus' text, such as Telegraf and VictoriaMetrics, need no more than the address and the token.
+
+## Every metric
+
+Names that end in `_total` are counters. The others are gauges unless they are called histograms.
 
 ### What the process knows
 
