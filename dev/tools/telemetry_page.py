@@ -10,8 +10,9 @@ from restbroker.telemetry.metrics import PROCESS, REDIS, Metric
 _METRICS = """\
 # Metrics
 
-restbroker serves its counts as metrics, from which Prometheus draws charts and raises alerts. Datadog and OpenTelemetry's collector
-[read the same page](#opentelemetry-datadog-statsd). This page is made from the code (`make docs`).
+restbroker serves its counts as metrics, from which Prometheus draws charts and raises alerts. Datadog and
+OpenTelemetry's collector [read the same page](#opentelemetry-datadog-statsd). This page is made from the code
+(`make docs`).
 
 ## /metrics
 
@@ -67,8 +68,8 @@ instances:
       Authorization: Bearer THE-METRICS-TOKEN
 ```
 
-These become `xmpp.restbroker_jobs.count` and so on (tried with `datadog-checks-base` 38.7, without an Agent). Other programs that read
-Prometheus' text, such as Telegraf and VictoriaMetrics, need no more than the address and the token.
+These become `xmpp.restbroker_jobs.count` and so on (tried with `datadog-checks-base` 38.7, without an Agent). Other
+programs that read Prometheus' text, such as Telegraf and VictoriaMetrics, need the address and the token (not tried).
 
 ## Every metric
 
@@ -78,7 +79,7 @@ Names that end in `_total` are counters. The others are gauges unless they are c
 
 Counted or measured by the scraped process.
 
-"""
+"""  # noqa: E501  a row of a table is one line
 _OF_REDIS = """
 ### What is in Redis, for all processes on it
 
