@@ -48,7 +48,7 @@ scrape_configs:
 | metrics by OTLP | does not send them | the collector's `prometheus` receiver, with the `scrape_configs` above (not tested) |
 | metrics by statsd | does not send them | `/metrics` |
 
-A `traceparent` has the form that the W3C defines; restbroker leaves out any other.
+A `traceparent` has the form that the W3C defines. restbroker leaves out any other.
 
 Datadog's Agent reads `/metrics` with its OpenMetrics check. Counters are named there without `_total`:
 
