@@ -163,7 +163,7 @@ def test_right_to_have_redis_rewrite_its_file_is_only_reported(
     assert "TornFile" not in looked(make_redis().url)
 
 
-@pytest.mark.promise("At least once, and seldom more", "AtMostOnce: who waits is answered once")
+@pytest.mark.promise("At least once, and seldom more", "AtMostOnce: a caller who waits gets one answer")
 @pytest.mark.parametrize(
     ("options", "at_most_once", "is_reported"),
     [

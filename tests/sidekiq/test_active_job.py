@@ -175,7 +175,7 @@ def test_a_failed_job_of_rails_is_retried_by_sidekiq(citizen: Citizen) -> None:
     assert (citizen.size("retry"), citizen.size("dead")) == (0, 0)
 
 
-@pytest.mark.promise("Producers: jobs", "an outbox: what is committed is done once, what is rolled back is not done")
+@pytest.mark.promise("Producers: jobs", "an outbox: a committed command is done once, a rolled-back one never")
 def test_the_outbox_does_what_was_committed_and_once(citizen: Citizen, tmp_path: Path) -> None:
     citizen.start()
 

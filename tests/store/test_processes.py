@@ -79,7 +79,7 @@ def test_only_expired_names_are_pruned_once_a_minute(client: Client, server: Ser
     assert server.raw.scard("ns:processes") == 2
 
 
-@pytest.mark.promise("Sidekiq: the process record", "written also when Redis is full")
+@pytest.mark.promise("Sidekiq: the process record", "written even when Redis is full")
 @on_both
 def test_full_redis_still_shows_running_processes(client: Client, server: Server) -> None:
     write(client, RECORD)

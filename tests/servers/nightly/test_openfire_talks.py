@@ -292,7 +292,7 @@ def test_question_finds_its_expert_though_each_answer_is_lost(
         assert Counter(openfire.state.logins) == dict.fromkeys(EXPERTS, 1)
 
 
-@pytest.mark.promise("At least once, and seldom more", "AtMostOnce: who waits is answered once")
+@pytest.mark.promise("At least once, and seldom more", "AtMostOnce: a caller who waits gets one answer")
 def test_question_with_killed_broker_dies_and_is_answered_once(
     redis_server: RedisServer, openfire: Openfire, tmp_path: Path
 ) -> None:

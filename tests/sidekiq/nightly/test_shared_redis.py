@@ -144,7 +144,7 @@ def wait_for_ruby(beside: Beside, foreign: dict[str, Kind]) -> None:
 
 
 @pytest.mark.promise("Sidekiq: counters and metrics", "both sides' executions in one counter")
-@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "its processes work beside others")
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "its processes work next to others")
 def test_two_sides_share_redis_under_load_and_jobs_end_right(beside: Beside, report: Callable[[str], None]) -> None:
     broker, ruby = beside.broker(), beside.ruby(RUBYS)
     pushed = load(beside, lambda seconds: seconds < LOAD_S, OF_RUBYS)

@@ -53,7 +53,7 @@ def test_no_arguments_may_be_written_in_many_ways(nothing: Json) -> None:
     assert submission(["cmd", nothing, "t"]).command.arguments == {}
 
 
-@pytest.mark.promise("Producers: jobs", "a reply id is given back as it is")
+@pytest.mark.promise("Producers: jobs", "a reply id comes back unchanged")
 @rows("reply_id", [None, ""])
 def test_a_null_or_empty_fourth_element_asks_for_no_reply(reply_id: Json) -> None:
     assert submission(["cmd", {}, "t", reply_id]).reply_id is None
@@ -64,13 +64,13 @@ def test_a_missing_fourth_element_asks_for_no_reply() -> None:
     assert submission(["cmd", {}, "t"]).reply_id is None
 
 
-@pytest.mark.promise("Producers: jobs", "a reply id is given back as it is")
+@pytest.mark.promise("Producers: jobs", "a reply id comes back unchanged")
 @rows("reply_id", ["abc", 42, 0, 1.5])
 def test_a_text_or_number_is_a_reply_id_and_passes_unchanged(reply_id: str | float) -> None:
     assert submission(["cmd", {}, "t", reply_id]).reply_id == reply_id
 
 
-@pytest.mark.promise("Producers: jobs", "a reply id is given back as it is")
+@pytest.mark.promise("Producers: jobs", "a reply id comes back unchanged")
 @rows("reply_id", [True, [], {}])
 def test_any_other_reply_id_is_refused(reply_id: Json) -> None:
     refused = refusal(["cmd", {}, "t", reply_id])
