@@ -211,7 +211,8 @@ def _cell(texts: Sequence[str]) -> str:
 
 def _list(codes: Sequence[str]) -> str:
     """Return the codes of which the page has only the names; "" if there are none."""
-    return f"\nTheir messages say all: {', '.join(map(_anchored, codes))}.\n" if codes else ""
+    head = "Their messages say everything, and `restbroker explain CODE` explains them"
+    return f"\n{head}: {', '.join(map(_anchored, codes))}.\n" if codes else ""
 
 
 def _line(event: LogEvent) -> str:
