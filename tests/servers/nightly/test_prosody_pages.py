@@ -8,16 +8,15 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from dev.tools.pages import ROOT, blocks
-from tests.docs.nightly.surroundings import REDIS, Broker, Workplace, workplace
-from tests.docs.nightly.transcripts import JID, Names, Step, alike, recipes
+from tests.docs.nightly.surroundings import REDIS
+from tests.servers.nightly.page_reader import assert_prints, reader, steps
 from tests.support.example import assert_well
 from tests.support.ports import free_port
 from tests.support.process import run
@@ -35,11 +34,7 @@ SET_UP_ENV: Final[dict[str, Any]] = json.loads(blocks(SET_UP, "json")[0])
 EVENTS_LUA: Final = blocks(EVENTS, "lua")[0]
 EVENTS_ENV: Final[dict[str, Any]] = json.loads(blocks(EVENTS, "json")[0])
 SET_UP_TEXT: Final = SET_UP.read_text("utf-8")
-[ASKS] = [step for recipe in recipes(SET_UP) for step in recipe.steps]
-TAILS, CHECKS = [step for recipe in recipes(EVENTS) for step in recipe.steps]
-LOOKS_S: Final = 10.0
-# Each stanza has another; mod_rest orders its members as it likes.
-ID: Final = re.compile(r'(?<="id":")[^"]+')
+[ASKS], (TAILS, CHECKS) = steps(SET_UP), steps(EVENTS)
 
 
 @pytest.fixture
@@ -66,37 +61,12 @@ def typed(server: Prosody, command: str) -> str:
     return done.stdout
 
 
-def seen(text: str) -> object:
-    """Return what the text says, without what no two runs have in common."""
-    text = ID.sub("ID", JID.sub("JID", alike(text)))
-    return json.loads(text) if text.startswith("{") else text.split()
-
-
-def assert_prints(at: Workplace, step: Step) -> None:
-    """Fail unless the step prints what the page shows."""
-    printed = at.type(step, Names(), LOOKS_S)
-    assert seen(printed) == seen(step.printed), printed
-
-
-@contextmanager
-def reader(place: Path, env: dict[str, Any], addresses: dict[str, str], token: str = "") -> Iterator[Workplace]:
-    """Have a reader who wrote this env.json, beside a broker that found its target, if it has one."""
-    text = json.dumps(env, ensure_ascii=False).replace("/etc/restbroker/", f"{place}/")
-    text = text.replace('"Token": "…"', f'"TokenFile": "{place}/token"')
-    with workplace(place, {**SECRETS, "prosody_admin": token, "env.json": text}, addresses, {}) as at:
-        broker = at.services["restbroker"]
-        assert isinstance(broker, Broker)
-        if "Targets" in env:
-            broker.is_let_in()
-        yield at
-
-
 def test_set_up_page_ends_with_the_output_that_it_shows(
     make_prosody: Callable[..., Prosody], addresses: dict[str, str], tmp_path: Path
 ) -> None:
     server = served(make_prosody, addresses, SET_UP_LUA)
     server.register("juliet")
-    with reader(tmp_path, SET_UP_ENV, addresses) as at, Clients(server.c2s_port, server.host) as clients:
+    with reader(tmp_path, SET_UP_ENV, addresses, SECRETS) as at, Clients(server.c2s_port, server.host) as clients:
         assert_well(tmp_path / "env.json")
         assert_prints(at, ASKS)
         [line] = re.findall(r"^    restbroker (enqueue message .*)$", SET_UP_TEXT, re.MULTILINE)
@@ -120,7 +90,7 @@ def test_each_module_of_the_set_up_page_serves_its_commands(
     assert found
     env = copy.deepcopy(SET_UP_ENV)
     env["Targets"]["prosody"]["Options"] = json.loads(f"{{{', '.join(options)}}}")
-    with reader(tmp_path, env, addresses, token.strip()):
+    with reader(tmp_path, env, addresses, {**SECRETS, "prosody_admin": token.strip()}):
         assert_well(tmp_path / "env.json")
         for words in ("register user=ann password=secret", "users", "msg to=ann@example.org body=hi"):
             done = run(["enqueue", "--wait", *words.split(), "--config", str(tmp_path / "env.json")])
@@ -135,9 +105,10 @@ def test_events_page_shows_what_its_commands_print(
     server.register("ann")
     (tmp_path / "alone").mkdir()
     alone = {"RedisURL": REDIS, **EVENTS_ENV}
-    with reader(tmp_path / "alone", alone, addresses) as at, Clients(server.c2s_port, server.host) as clients:
+    with reader(tmp_path / "alone", alone, addresses, SECRETS) as at, Clients(server.c2s_port, server.host) as clients:
         clients.login("ann", resource="phone", roster=False).say("bot@bots.example.org", "hi")
         assert_prints(at, TAILS)
     (tmp_path / "both").mkdir()
-    with reader(tmp_path / "both", {**SET_UP_ENV, "Events": EVENTS_ENV["Events"]}, addresses) as at:
+    both = {**SET_UP_ENV, "Events": EVENTS_ENV["Events"]}
+    with reader(tmp_path / "both", both, addresses, SECRETS) as at:
         assert_prints(at, CHECKS)
