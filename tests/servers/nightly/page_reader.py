@@ -1,4 +1,4 @@
-"""A reader of a set-up page of a server: a terminal beside a broker with the page's env.json, and what must be printed."""
+"""A reader of a server's set-up page: a terminal beside a broker with its env.json, and what must be printed."""
 
 import json
 import re

@@ -92,7 +92,8 @@ def published(message: Mapping[str, Any], port: int, ca: Path) -> None:
         said["publish_retry_count"],
         said["publish_retry_time_ms"],
     ) as pusher:
-        pusher.publish("chat", {"from_user_id": message["from"], "to_user_id": message["to"], "message": message["body"]})
+        users = {"from_user_id": message["from"], "to_user_id": message["to"]}
+        pusher.publish("chat", {**users, "message": message["body"]})
         pusher.wait()
 
 
@@ -130,6 +131,13 @@ def test_mongooseims_page_shows_what_its_command_prints(
     assert target["Auth"]["Basic"]["User"] == handler["username"]
     addresses = {"localhost:5551": f"localhost:{mongooseim.port}", REDIS: redis_server.url}
     assert_page_prints("mongooseim", env, tmp_path, addresses)
+
+
+def test_page_of_sns_has_the_lines_of_the_example() -> None:
+    ours = toml_of("mongooseim-sns")["modules"]["mod_event_pusher"]["sns"]
+    example = tomllib.loads((ROOT / "examples/mongooseim/events-sns.toml").read_text("utf-8"))
+    theirs = example["modules"]["mod_event_pusher"]["sns"]
+    assert {**ours, "sns_host": theirs["sns_host"]} == theirs
 
 
 @pytest.mark.parametrize(("name", "listens"), [("mongooseim-events", HOOK), ("mongooseim-sns", "0.0.0.0:8443")])
