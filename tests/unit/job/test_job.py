@@ -85,7 +85,7 @@ def test_the_spare_jid_is_the_same_for_the_same_ticket() -> None:
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to leave the API's path, or to add a header")
-@pytest.mark.promise("Producers: jobs", "traceparent is passed on if it is printable ASCII")
+@pytest.mark.promise("Producers: jobs", "traceparent is passed on if it has the form of the W3C")
 def test_only_well_formed_trace_context_is_passed_on() -> None:
     good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     assert job({"traceparent": good}).traceparent == good
