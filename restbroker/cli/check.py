@@ -56,8 +56,9 @@ def check(
     With --suggest: print the lines for each server's own configuration (ejabberd.yml and the like) that allow what the
     tokens allow, and no more where the server can be that precise.
 
-    With --events: test only whether events arrive at each source, beside a running `restbroker run`. The message and
-    its event are real; the event does not become a job. A component that no process reads is read for a moment.
+    With --events: test only whether events arrive at each source, while `restbroker run` is running. The message and
+    its event are real, but the event does not become a job. If no process reads a component, this test reads it for a
+    moment.
 
     In a pipe each line is: level, area, code, what, why, what to do (line breaks as backslash-n).
     Ends with 0 if nothing is worse than a warning, 2: configuration, 3: Redis unreachable, 4: login or rights refused,

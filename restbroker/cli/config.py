@@ -39,7 +39,7 @@ def init(
 ) -> None:
     """Create a configuration from a few questions, or from options. Never overwrites a file.
 
-    The secrets, a new token and the passwords, go into separate files beside it. Only you can read them (mode 0600).
+    The secrets, a new token and the passwords, go into separate files next to it. Only you can read them (mode 0600).
     After the last question it offers to test the connection, and then exits as restbroker check does. With --yes it
     asks nothing and uses defaults for what no option sets. Without options and without a terminal it writes a sample to
     edit, with a new token in it.
@@ -50,7 +50,7 @@ def init(
         return
     write_new(path, reference.sample_text(secrets.token_urlsafe(24)))
     output.say(
-        f"Wrote {path}. Set RedisURL, RestURL, RestUser, RestPass and JabberDomain; then run `restbroker check`."
+        f"Wrote {path}. Set RedisURL, RestURL, RestUser, RestPass and JabberDomain. Then run `restbroker check`."
     )
 
 
@@ -89,9 +89,9 @@ def diff(
     """Show what a new file changes, key by key, and when: at a reload, or only after a restart.
 
     Exits with 1 if anything changes, with 2 if a file cannot be used. Secrets stay hidden: behind each is a digest that
-    holds for this output alone, and tells only whether two are the same. What is in files that keys name is not
-    compared: a reload reads a secret again, and a restart the certificates of a target's TLS. Relative paths begin at
-    the file that has them; variables count for both files. Asks no process.
+    holds for this output alone, and tells only whether two are the same. It does not compare the contents of files that
+    keys name: a reload reads a secret again, and a restart the certificates of a target's TLS. Relative paths begin at
+    the file that has them. Environment variables count for both files. It asks no running process.
     """
     if len(files) > 2 - (how.config is not None):
         raise UsageError("Too many files: one old and one new are compared.", "--config FILE stands for OLD.")

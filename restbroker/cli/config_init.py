@@ -253,7 +253,7 @@ def _write(path: Path, planned: Setup) -> Target:
             raise ConfigError(f"{error.message}\nNo file was left behind.", error.hint or "") from error
         undo.pop_all()
     beside = ", ".join(planned.secrets)
-    output.say(f"Wrote {path}, and beside it {beside}: only you can read them (mode 0600).")
+    output.say(f"Wrote {path}, and next to it {beside}. Only you can read them (mode 0600).")
     output.say("The user that runs restbroker must be able to read them. Producers need the token.")
     return target
 

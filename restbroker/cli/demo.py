@@ -11,9 +11,9 @@ app = typer.Typer(add_completion=False)
 def demo(
     stay: Annotated[bool, typer.Option("--stay", help="Keep everything running afterwards, until Ctrl-C.")] = False,
 ) -> None:
-    """Show in six scenes, on a private Redis and beside a stand-in for ejabberd, what restbroker does, and check it.
+    """Show in six scenes what restbroker does, and check it, with a private Redis and a stand-in for ejabberd.
 
-    Takes $RESTBROKER_REDIS_SERVER, valkey-server or redis-server from PATH, or that of the extra [demo].
+    Starts $RESTBROKER_REDIS_SERVER, else valkey-server or redis-server from PATH, else the server of the extra [demo].
     """
     # Trio takes its time to import: not for `--help`.
     from restbroker.trial.demo import run

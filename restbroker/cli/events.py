@@ -68,12 +68,13 @@ def tail(
 
 @command(app)
 def sources(how: Output) -> None:
-    """Show the state of the event sources, those that fail first, with how many events had which outcome.
+    """Show the state of the event sources, those that fail first, with the number of events by outcome.
 
     The first line of a source has the counts of all its processes since each started. For a user's stream it also shows
-    the end of its login id, and when it was opened and last brought an event and a heartbeat; all at most half a minute
-    old. In a pipe each line is: source, user, HOST:PID, the state (read, opening, no login, no question, no process, or
-    the code of what is wrong), since when (UTC), login, opened, last event, last heartbeat, what is wrong, counts.
+    the end of its login id, when it was opened, and when it last brought an event and a heartbeat. All this is at most
+    half a minute old. In a pipe each line is: source, user, HOST:PID, the state (read, opening, no login, no question,
+    no process, or the code of what is wrong), since when (UTC), login, opened, last event, last heartbeat, what is
+    wrong, counts.
     """
     settings = how.settings("Events")
     with open_store(settings) as client:
@@ -90,20 +91,21 @@ def sources(how: Output) -> None:
 def send(
     *,
     source: Annotated[str, argument("SOURCE", "A source that programs post to.", completion.sources)],
-    file: Annotated[Path, argument("FILE", "What to post; - is stdin.", completion.paths)],
+    file: Annotated[Path, argument("FILE", "The file to post; - is stdin.", completion.paths)],
     header: Annotated[list[str] | None, option("--header NAME:VALUE", "A header; may be repeated.")] = None,
-    path: Annotated[str, option("PATH", "What follows the source's path, e.g. ops?level=1.")] = "",
+    path: Annotated[str, option("PATH", "The rest of the URL after the source's path, e.g. ops?level=1.")] = "",
     media_type: Annotated[str, option("--type TYPE", "The type of the body.")] = "application/json",
     dry_run: DryRunOption = False,
     how: Output,
 ) -> None:
     """Post a file to a source as its sender would, with the source's secret, and show what came of it.
 
-    That is the answer's status, the job's id (-: nothing was pushed, since the source drops it or had it before), the
-    error, and as this file fills them: the event's members, the queue, the command and its arguments, or why it cannot
-    (file_error). A process that was not restarted after a change fills them as the file was. With --dry-run nothing is
-    posted, and neither Redis nor a running restbroker is needed. Exits with 0: it was accepted; 1: it was not, or no
-    process accepts events; 2: wrong command line or configuration; 4: the secret was refused.
+    It shows the answer's status, the job's id (-: nothing was pushed, since the source drops it or had it before), and
+    the error. Then, as this configuration file fills them, the event's members, the queue, the command and its
+    arguments, or why it cannot (file_error). A process that was not restarted after a change fills them as the file was
+    before. With --dry-run it posts nothing, and needs neither Redis nor a running restbroker. Exits with 0: it was
+    accepted; 1: it was not, or no process accepts events; 2: wrong command line or configuration; 4: the secret was
+    refused.
     """
     from restbroker.operate import post_event  # slow to load
 

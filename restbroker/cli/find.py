@@ -43,9 +43,9 @@ def find(
     """Find jobs by text or argument: in sets, in queues, in progress, and among finished jobs.
 
     All words must match. Text is searched for in job ids, commands, values of arguments and reasons of failure,
-    ignoring case; quote text that contains an operator. Hidden values are not found. If nothing is found, it also
-    searches queues that are missing from Sidekiq's list of queues; if that finds nothing, it exits with 1. In a pipe
-    each line is: kind of place, its name, when (UTC; died, due, pushed or ended), job id, queue, target, command,
+    ignoring case. Quote text that contains an operator. It does not find hidden values. If it finds nothing, it also
+    searches queues that are missing from Sidekiq's list of queues. If it still finds nothing, it exits with 1. In a
+    pipe each line is: kind of place, its name, when (UTC; died, due, pushed or ended), job id, queue, target, command,
     arguments or how it ended.
     """
     settings = how.settings()

@@ -34,10 +34,11 @@ def history(
     follow: Annotated[bool, option("--follow", "Show the newest last, and wait for more until Ctrl-C.")] = False,
     how: Output,
 ) -> None:
-    """List finished jobs for which all conditions hold, newest first; needs History in the configuration.
+    """List finished jobs for which all conditions hold, newest first.
 
-    Conditions are on jid, command, target, outcome, error (the code), status, took (in milliseconds), attempts and at.
-    In a pipe each line is: when (UTC), command, target, outcome, status, took (in milliseconds), job id, code.
+    This needs History in the configuration. Conditions are on jid, command, target, outcome, error (the code), status,
+    took (in milliseconds), attempts and at. In a pipe each line is: when (UTC), command, target, outcome, status, took
+    (in milliseconds), job id, code.
     """
     if follow and after is not None:
         raise UsageError("--follow and --after exclude each other.", "Keep one of them.")

@@ -220,10 +220,10 @@ def drop(
 
 @command(app, "return")
 def give_back(*, name: QueueName, consent: Consent, how: Output) -> None:
-    """Return all jobs in lines to the front of the queue's list, but for stopped keys.
+    """Return all jobs in lines to the front of the queue's list, except those of stopped keys.
 
-    The queue must be paused. Jobs of one key keep their order. Do this before a version of restbroker that knows no
-    lines, and after parts of lines were deleted by hand.
+    The queue must be paused. Jobs of one key keep their order. Do this before you start a version of restbroker that
+    knows no lines, and after somebody deleted parts of lines by hand.
     """
     with _open(how) as (client, settings, known):
         require_queue(client, settings, name)

@@ -63,20 +63,20 @@ def run(*, name: CommandName, reason: ReasonOptions, how: Output) -> None:
     elif not (reason.dry_run or holder):
         output.data(jid)
     if holder is not None:
-        output.say(f"{other} ({holder.certainty}) is not done; nothing was queued.")
+        output.say(f"{other} ({holder.certainty}) is not done. Nothing was queued.")
         raise typer.Exit(Exit.FAILED)
     output.say(f"{name} {'would be' if reason.dry_run else 'is'} queued in {one.job.queue}.")
 
 
 @command(app)
 def pause(*, name: CommandName, for_: ForOption = None, reason: ReasonOptions, how: Output) -> None:
-    """Pause a periodic command: what is due meanwhile is skipped. A new pause replaces the previous one."""
+    """Pause a periodic command: restbroker skips its times meanwhile. A new pause replaces the previous one."""
     _PERIODIC.pause(name, for_, reason, how)
 
 
 @command(app)
 def resume(*, name: CommandName, reason: ReasonOptions, how: Output) -> None:
-    """End a pause. What was due meanwhile stays skipped."""
+    """End a pause. The times that restbroker skipped meanwhile stay skipped."""
     _PERIODIC.resume(name, reason, how)
 
 

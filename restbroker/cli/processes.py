@@ -78,7 +78,7 @@ def cancel(
     consent: Consent,
     how: Output,
 ) -> None:
-    """Cancel a job in progress; it becomes dead. It may have run nevertheless."""
+    """Cancel a job in progress. It becomes dead, but may have run nevertheless."""
     settings = how.settings()
     with open_store(settings) as client:
         secrets = context_of(settings).secrets

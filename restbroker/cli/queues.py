@@ -228,9 +228,10 @@ def delete(name: QueueName, meant: MeantJobs, consent: Consent, how: Output) -> 
 
 @command(app)
 def kill(name: QueueName, meant: MeantJobs, consent: Consent, how: Output) -> None:
-    """Move jobs that wait in a queue into the dead set, where all verbs exist; callers that wait get an answer.
+    """Move jobs that wait in a queue into the dead set, where you can edit, retry or delete them.
 
-    They are counted first. None is moved if the dead set has no room for all of them (DeadLimit).
+    Callers that wait get an answer. restbroker counts the jobs first. It moves none if the dead set has no room for all
+    of them (DeadLimit).
     """
     _act("kill", name, meant, consent, how)
 

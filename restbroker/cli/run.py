@@ -39,9 +39,9 @@ def run(
     json_logs: JsonLogsOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Serve the queues until SIGTERM or Ctrl-C; then finish jobs in progress within ShutdownTimeout.
+    """Serve the queues until SIGTERM or Ctrl-C, then finish jobs in progress within ShutdownTimeout.
 
-    A second signal stops at once; jobs that were not sent return to their queues. SIGHUP reloads the configuration.
+    A second signal stops at once. Jobs that were not sent return to their queues. SIGHUP reloads the configuration.
     """
     if number is not None and not worker:
         raise UsageError(f"{_NUMBER} is only for processes that a supervisor starts.", "Use --processes.")

@@ -43,8 +43,10 @@ def verify(
     """Run brokers on your Redis, kill and freeze them, cut connections, and account for every job.
 
     Works in a private namespace (restbroker-verify-...), which it removes at the end, and against a private server. It
-    does not touch your queues, your XMPP server or other keys. Exits with 0 if every promise was kept, with 1 if a job
-    was lost, unexpected or unfinished, if too many ran twice, or if no fault hit a job.
+    does not touch your queues, your XMPP server or other keys. Exits with 0: every promise was kept; 1: a job was lost,
+    unexpected or unfinished, too many ran twice, no fault hit a job, or a broker ended unexpectedly; 2: wrong command
+    line or configuration, or a Redis that is too old, a replica, part of a cluster or short of memory; 3: Redis is
+    unreachable.
     """
     settings = _settings(how.config, redis)
     from restbroker.trial.verify import RunPlan, run  # Trio takes its time: not for `--help`

@@ -18,7 +18,7 @@ class Exit(IntEnum):
     FAILED = 1
     """It failed; also a server's "no", as with ejabberdctl."""
     USAGE = 2
-    """The command line or the configuration is wrong; nothing was done."""
+    """The command line or the configuration is wrong. Nothing was done."""
     STORE = 3
     """Redis cannot be reached."""
     REFUSED = 4
@@ -30,7 +30,7 @@ class Exit(IntEnum):
     PARTLY = 7
     """Some of several actions failed."""
     OUTPUT = 8
-    """stdout cannot be written; the action may have been done."""
+    """stdout cannot be written. The action may have been done."""
     UNREAD = 128 + signal.SIGPIPE
     """The reader of stdout closed it (`| head`)."""
 
@@ -38,17 +38,17 @@ class Exit(IntEnum):
 MEANINGS: Final[Mapping[int, str]] = {
     Exit.OK: "Done.",
     Exit.FAILED: "It failed, or the server refused.",
-    Exit.USAGE: "The command line or the configuration is wrong; nothing was done.",
+    Exit.USAGE: "The command line or the configuration is wrong. Nothing was done.",
     Exit.STORE: "Redis cannot be reached.",
     Exit.REFUSED: "The token, the command, or the login at the server was refused.",
     Exit.TARGET: "The server cannot be reached.",
     Exit.WAITING: "No answer in time, as from a server that is down or refuses the login: the job is queued or "
-    "running; do not push it again, unless it expired.",
+    "running. Do not push it again, unless it expired.",
     Exit.PARTLY: "Some of several actions failed.",
-    Exit.OUTPUT: "stdout cannot be written; the action may have been done.",
-    128 + signal.SIGINT: "Ended by Ctrl-C; queued jobs stay queued.",
+    Exit.OUTPUT: "stdout cannot be written. The action may have been done.",
+    128 + signal.SIGINT: "Ended by Ctrl-C. Queued jobs stay queued.",
     Exit.UNREAD: "The reader of stdout closed it (`| head`).",
-    128 + signal.SIGTERM: "Ended by SIGTERM; queued jobs stay queued.",
+    128 + signal.SIGTERM: "Ended by SIGTERM. Queued jobs stay queued.",
 }
 """The meaning of each code, as `--help`, `explain` and the man pages show it."""
 

@@ -74,8 +74,8 @@ TestedTargetsOption = Annotated[
     list[str] | None,
     option(
         "--target TARGET",
-        "Test only this target, or with --suggest: only for this one; may be repeated. With --events: use it "
-        "to make the server emit an event.",
+        "Test only this target, or with --suggest, print lines only for this one; may be repeated. With --events: "
+        "use it to make the server emit an event.",
         completion.targets,
     ),
 ]

@@ -153,7 +153,7 @@ def _run_periodic(client: Client, action: PageAction) -> None:
     _, holder = periodic.run(client, _periodic(action), action.who, action.why)
     if holder is not None:
         raise UsageError(
-            f"Its job {holder.jid} ({holder.certainty}) is not done; nothing was queued.",
+            f"Its job {holder.jid} ({holder.certainty}) is not done. Nothing was queued.",
             "Wait until it is, or delete that job.",
         )
 
