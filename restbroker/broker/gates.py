@@ -276,7 +276,10 @@ class Slots:
         return self._slots.setdefault(pattern, Slot(self._limits[pattern]))
 
 
-_UNREADABLE = "A key restbroker:once:… is not a string; whether another job did the same is unknown. The job was sent."
+_UNREADABLE = (
+    "A key restbroker:once:… is not a string, so restbroker cannot tell whether another job did the same. "
+    "It sent the job."
+)
 
 
 _MANY = 100

@@ -452,13 +452,13 @@ def _bug(job: JobInProgress, error: Exception) -> Reason:
 
 _CUT_OFF = Reason(
     "CutOff",
-    "The broker had to stop before the server answered; the command may have run.",
+    "The broker had to stop before the server answered. The command may have run.",
     "Check on the server whether it was done.",
 )
 _CANCELLED = Reason("Cancelled", "Someone cancelled it before it was sent.", "A retry sends it.")
 _CANCELLED_SENT = Reason(
     "Cancelled",
-    "Someone cancelled it after it was sent and before the server answered; the command may have run.",
+    "Someone cancelled it after it was sent and before the server answered. The command may have run.",
     "Check on the server whether it was done. A retry sends it again.",
 )
 _MOST_SHOWN = 500

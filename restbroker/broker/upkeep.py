@@ -28,8 +28,8 @@ LOOK_S: Final = 15.0
 """The same once the file is whole: until then a restart of Redis that cut no connection is not seen."""
 _AGAIN_S: Final = 60.0
 """Seconds between two requests of one process, if Redis could not write the file."""
-_HINT: Final = "`restbroker dead summary` says why. Find out who sends them; delete or retry them: it goes on then."
-_SEE_LOG: Final = "Check Redis' log, and free space on its disk; restbroker asks again each minute."
+_HINT: Final = "`restbroker dead summary` says why. Find out who sends them, and delete or retry them: it then goes on."
+_SEE_LOG: Final = "Check Redis' log, and free space on its disk. restbroker asks again each minute."
 _PAUSES: Final = "Pauses of queues do not begin or end on time: "
 _LARGE: Final = "The bytes of jobs that are too large stay in Redis: "
 _WHAT: Final = "Redis does not rewrite its append-only file, which a power loss may have cut in the middle of a change"

@@ -164,7 +164,7 @@ def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandS
     if isinstance(found, Token):
         return found
     if len(found) > 1:
-        output.say(f"None of the {len(found)} tokens allows this; nothing was queued.")
+        output.say(f"None of the {len(found)} tokens allows this. Nothing was queued.")
     for reason in found:
         output.say(f"{reason.code}: {reason.message}", reason.hint)
     raise typer.Exit(Exit.REFUSED)
@@ -237,7 +237,7 @@ def _print_answer(jid: str, details: Mapping[str, Json], *, as_json: bool) -> No
         if details.get("outcome") == "negative" and sys.stdout.isatty():
             output.say("note: The server's answer is no.")
     if str(details.get("note")).startswith("already done"):
-        output.say("note: it was done before; this counts as done.")
+        output.say("note: it was done before, which counts as done.")
     code = error.get("code") if isinstance(error, Mapping) else None
     if isinstance(error, Mapping):
         parts = (f"{code}: {error.get('message')}", error.get("cure"))

@@ -312,7 +312,7 @@ def _not_found_lines(timeline: Timeline, found: NotFound) -> Iterator[str]:
 
 def _history_text(kept: HistoryExtent) -> Iterator[str]:
     if kept.for_s is None:
-        yield 'restbroker does not record how jobs end; with "History": "24h" in env.json it does, for a day.'
+        yield 'restbroker does not record how jobs end. With "History": "24h" in env.json it does, for a day.'
     elif kept.since_s is None:
         yield "History is on, but nothing has been recorded yet."
     else:

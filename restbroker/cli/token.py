@@ -47,7 +47,7 @@ def new(
         output.data(secret)
     else:
         write_new(file, secret + "\n")
-        output.say(f"Wrote {file}, which only you can read; the user that runs restbroker must be able to read it.")
+        output.say(f"Wrote {file}, which only you can read. The user that runs restbroker must be able to read it.")
     path = Path(f"/run/credentials/{name}_token") if file is None else file.absolute()
     entry = {"Tokens": {name: {"SecretFile": str(path), "Allow": ["*"]}}}
     output.say("In env.json, with the commands that its jobs may run:", *json_text.dumps(entry, indent=2).split("\n"))

@@ -55,7 +55,7 @@ def verify(
     with progress() as show:
         result = run(settings, wanted, show)
     if result is None:
-        output.say("Interrupted; its processes and keys are removed.")
+        output.say("Interrupted. Its processes and keys are removed.")
         raise typer.Exit(128 + signal.SIGINT)
     if how.json:
         output.as_json(result.as_json())

@@ -27,7 +27,7 @@ _COMMANDS = "Restbroker"
 """The class of jobs that are commands."""
 _Handed = TypeVar("_Handed", EventSource, Route)
 _MUST = "each source needs Kind, Queue and Class"
-_BESIDE = "stands beside Target; an event goes to one of the two."
+_BESIDE = "is given together with Target; keep one of the two, since an event goes to one place."
 _ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104  nothing is bound to them here
 _MUST_POSTED = "each source needs Kind, Path, Queue and Class"
 
@@ -135,7 +135,7 @@ def _with_handovers(
 ) -> EventSource:
     """Return the source with the queue of the target for each event that becomes a command."""
     if source.handover.target and source.more_queues:
-        problems.refuse(at(where, "Target"), "cannot stand beside the queues of Options.")
+        problems.refuse(at(where, "Target"), "is given together with the queues of Options; keep one of the two.")
     routes = [
         _handed_over(source, route, where if route.handover == source.handover else place, targets, listens, problems)
         for place, route in _placed_routes(source, where)

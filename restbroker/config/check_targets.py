@@ -59,7 +59,7 @@ def check_targets(
             why = "it is the queue to serve"
             if entries:
                 first = problems.as_written(given[0])
-                why = f"{first} defines its own target beside Targets; give it a queue, or move it into Targets"
+                why = f"{first} defines a target of its own next to Targets; give it a queue, or move it into Targets"
             problems.refuse("RestQueue", f"is missing or empty; {why}.")
         written.append(_TargetEntry(flat.entry(problems), place_of, lambda address: flat.login(address, problems)))
     for entry in entries:

@@ -44,7 +44,7 @@ class Redis:
         address = self._address(problems)
         password = problems.try_secret("RedisPass", self.password)
         if address is not None and address.password is not None and password is not None:
-            problems.refuse("RedisPass", "is given beside a password in RedisURL; keep one of them.")
+            problems.refuse("RedisPass", "is given in addition to a password in RedisURL; keep one of them.")
         sentinel_password = problems.try_secret("RedisSentinelPass", self.sentinel_password)
         self._classify_sentinels(address, problems)
         return {

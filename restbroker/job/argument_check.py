@@ -162,7 +162,7 @@ def _parse_json(name: str, text: str) -> Json:
 def _unknown_name(spec: CommandSpec, name: str) -> str:
     known = [argument.name for argument in spec.arguments]
     if name == "ok_if_exists":
-        return f'{spec.name} has no argument {name}; it is --ok-if-exists here, and a field beside "args" in a job.'
+        return f'{spec.name} has no argument {name}; it is --ok-if-exists here, and a field next to "args" in a job.'
     near = get_close_matches(name, known, n=1)
     meant = f"did you mean {near[0]}?" if near else f"it takes {', '.join(known) or 'none'}."
     return f"{spec.name} has no argument {quote_name(name)}; {meant}"

@@ -289,5 +289,5 @@ class _QueueWalk:
         policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
         responses = policy.responses if trusted else None
         killed = OrphanedJob("killed", f"{view.key}-{place}", queue, raw=view.raw, responses=responses)
-        reason = Reason("Killed", kill_text(self.run.action), "An operator decided this; ask them.")
+        reason = Reason("Killed", kill_text(self.run.action), "An operator decided this. Ask them.")
         return make_kill_replies(killed, now_s, reason)

@@ -43,8 +43,8 @@ def restore(client: Client, jid: str, who: str, why: str = "") -> None:
     """
     if find.of_jid(client, "retry", jid, inf).member is not None:
         raise UsageError(
-            f"The job {jid} waits for its next try; if it were restored, it could run twice.",
-            "`restbroker retries` lists it; if it fails for good, it becomes dead again.",
+            f"The job {jid} waits for its next try. If it were restored, it could run twice.",
+            "`restbroker retries` lists it. If it fails for good, it becomes dead again.",
         )
     is_dead = find.of_jid(client, "dead", jid, inf).member is not None
     if not is_dead and (found := _copy_of(client, jid)) is not None:

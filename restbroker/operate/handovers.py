@@ -133,7 +133,9 @@ def _filled(plan: _Plan, members: Mapping[str, Json]) -> dict[str, Json]:
     try:
         return coerce(plan.spec, arguments)
     except UsageError:
-        raise UnfitEvent(f"What {plan.spec.name} takes as a number or a list is made of a text that is none.") from None
+        raise UnfitEvent(
+            f"{plan.spec.name} takes a number or a list for an argument, and the text that was filled in is none."
+        ) from None
 
 
 def _taken(spec: CommandSpec, members: Mapping[str, Json]) -> dict[str, Json]:

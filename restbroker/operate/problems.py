@@ -33,9 +33,10 @@ OTHERS_WAIT_S: Final = 900.0
 """The same for queues of events and answers, which an application may read without a word, and not all the time."""
 START: Final = "`restbroker run` starts one."
 _DOWN: Final = (
-    "Nothing is lost, waiting uses no tries, and it continues by itself. `restbroker check --target {target}` tests it."
+    "restbroker loses no job, uses up no try while it waits, and continues by itself. "
+    "`restbroker check --target {target}` tests it."
 )
-_SILENT: Final = "If it does not run any more, start `restbroker run`; it takes over the jobs in progress."
+_SILENT: Final = "If it does not run any more, start `restbroker run`, which takes over the jobs in progress."
 _UNTAKEN: Final = (
     "Start what takes them, or correct its name or the producers'. If a program takes them that Redis does not list, "
     "name the queue in TakenElsewhere."
@@ -43,7 +44,9 @@ _UNTAKEN: Final = (
 _TAKEN: Final = (
     "Its workers fail each. Remove the queue from that process (sidekiq.yml), or take another for restbroker."
 )
-_MIXED: Final = "Give all processes the same Token, Tokens and secret files (`restbroker config show`); restart them."
+_MIXED: Final = (
+    "Give all processes the same Token, Tokens and secret files (`restbroker config show`), and restart them."
+)
 _CAUSES: Final[Mapping[str, Cause]] = {"TargetDenied": "refused", "TargetDown": "target"}
 _UNREAD: Final = "Start `restbroker run` with this configuration, reload one that has another, or check its log."
 _STOPPED: Final = "`restbroker keys` shows them; `keys retry` retries the dead job, `keys skip` goes on without it."

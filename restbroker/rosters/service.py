@@ -166,7 +166,7 @@ class RosterServer:
         path, key = self.addresses.split(request.target, request.header(b"user-agent"))
         fits = await self.login.fits(request, key)
         if fits is None:
-            return _unavailable("The login for rosters cannot be read; the log says why.")
+            return _unavailable("restbroker cannot read the login for rosters. The log says why.")
         if not fits:
             return self._denial()
         name = self.addresses.name(path)

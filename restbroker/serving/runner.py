@@ -112,7 +112,7 @@ class Server:
             self._warn_once(
                 "PortTaken" if error.errno == errno.EADDRINUSE else "CannotListen",
                 f"Cannot serve {self.what} on {self.host}:{self.port}: {error.strerror or error}.",
-                f"restbroker tries again every {duration_text(self.bind_again_s)}; nothing else waits for it. "
+                f"restbroker tries again every {duration_text(self.bind_again_s)}, and all else goes on meanwhile. "
                 f"Stop the program on that port, or change {self.key}.",
             )
             return []

@@ -98,11 +98,10 @@ def translate(error: Failure, address: str, password: Secret | None = None) -> R
             )
         case ErrorReply(is_login=True):
             hint = (
-                "Check user and password: RedisURL, and RedisPass or RedisPassFile if given; a new password in a "
-                "file is read by itself, another change takes effect after a restart of restbroker. In RedisURL a "
-                "password without a user is written "
-                "redis://:PASSWORD@host. A user made with ACL SETUSER is gone after a restart of Redis unless "
-                "it was saved (ACL SAVE or redis.conf)."
+                "Check user and password: RedisURL, and RedisPass or RedisPassFile if given. restbroker reads a "
+                "new password in a file without a restart. Another change takes effect when you restart restbroker. "
+                "In RedisURL a password without a user is written redis://:PASSWORD@host. A user made with ACL SETUSER "
+                "is gone after a restart of Redis unless it was saved (ACL SAVE or redis.conf)."
             )
         case ErrorReply(code="LOADING"):
             return StoreNotNow(f"Redis at {address} {describe_failure(error, password)}.", "Wait until it has started.")

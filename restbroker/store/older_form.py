@@ -12,7 +12,7 @@ from restbroker.store import identities
 from restbroker.store.client import Client, integer
 
 MESSAGE: Final = "Redis has jobs in a form that restbroker no longer reads, in {keys}."
-WHY: Final = "It starts no configuration beside them: jobs that are pushed now would overtake them."
+WHY: Final = "restbroker starts no configuration while they are there: jobs that are pushed now would overtake them."
 HINT: Final = (
     "Have the version that wrote them finish these jobs, and stop it; or, if no one needs them, delete these keys "
     "(redis-cli UNLINK). Then start this version, or reload it."

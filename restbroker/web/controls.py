@@ -195,7 +195,7 @@ CONTROLS: Final[Mapping[str, PageControl]] = {
     "pause-queue": _pausing(
         "pause",
         "queue",
-        "No process takes jobs from this queue meanwhile, not even Ruby's. They wait; jobs in progress finish.",
+        "No process takes jobs from this queue meanwhile, not even Ruby's. They wait. Jobs in progress finish.",
         _name_of,
     ),
     "resume-queue": _pausing("resume", "queue", "Every process takes its jobs again.", _name_of),
@@ -211,7 +211,7 @@ CONTROLS: Final[Mapping[str, PageControl]] = {
     "pause-target": _pausing(
         "pause",
         "target",
-        "No process takes jobs for this target meanwhile. They wait; jobs in progress finish.",
+        "No process takes jobs for this target meanwhile. They wait. Jobs in progress finish.",
         _nothing,
     ),
     "resume-target": _pausing(

@@ -120,7 +120,7 @@ async def test_command_cut_off_uses_its_own_words_for_no_answer(harness: Harness
     assert [entry["error_class"] for entry in entries] == ["AskUnanswered"] * 2
     said = sorted(entry["error_message"] for entry in entries)
     assert said[0] == (
-        "The broker had to stop before the server answered; the command may have run. Ask whether it waits."
+        "The broker had to stop before the server answered. The command may have run. Ask whether it waits."
     )
     assert said[1] == "reset. Ask whether it waits."
 

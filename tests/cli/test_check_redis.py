@@ -77,7 +77,7 @@ OURS = "node:77:abc:ejabberd"
         (["SADD queues rest_ mailers"], None, {}, "QueueMisspelt", "", 'Did you mean "RestQueue": "rest_"?'),
         (["SADD queues rests mailers"], None, {}, "QueueMisspelt", "", 'Did you mean "RestQueue": "rests"?'),
         ([], QUIET, {}, "QuietProcess", "warning", "is quiet: it takes no more jobs from the queue rest"),
-        (ONE * 2, QUIET, {}, "QuietProcess", "warning", "No other process takes its jobs; 2 wait."),
+        (ONE * 2, QUIET, {}, "QuietProcess", "warning", "No other process takes its jobs, so 2 wait."),
         (ONE, QUIET, {}, "QueueUnserved", "problem", "1 job waits, and no process takes them."),
         (ONE, QUIET, {}, "Queue", "", ""),
         (ONE, None, {}, "QueueUnserved", "note", "1 job waits"),

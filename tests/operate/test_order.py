@@ -357,7 +357,7 @@ def test_check_names_keys_that_a_renamed_target_holds(client: Client, broker: Br
 
     assert found() == []
     client.command("ZADD", client.keys.busy_keys("old"), 1e12 + 5, "\x1ea")
-    assert found() == ["The target old holds keys, and is not in this configuration; no process serves it."]
+    assert found() == ["The target old holds keys, and is not in this configuration. No process serves it."]
     serve(client, "old", 7, ["other"])
     assert found() == []
 

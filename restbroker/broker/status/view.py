@@ -40,7 +40,7 @@ class View:
         if not self.heartbeat_fresh:
             return "Redis has not confirmed this process for too long."
         if self.refused:
-            return "Redis refuses to fetch or to settle jobs; the log says why."
+            return "Redis refuses to fetch or to settle jobs. The log says why."
         return None
 
 

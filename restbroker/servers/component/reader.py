@@ -273,7 +273,7 @@ class ComponentReader:
             self.reports.warn("ComponentHost", host=host)
         elif is_push and "push" not in self.settings.takes:
             self._named_hosts.add(host)
-            self._notice = f"{host} sends notifications (XEP-0357), which become no events; it was asked to wait."
+            self._notice = f"{host} sends notifications (XEP-0357), which become no events. It was asked to wait."
             self.reports.warn("ComponentPush-now", what=self._notice)
 
     async def _record_pushed(self, events: Sequence[ServerEvent]) -> None:

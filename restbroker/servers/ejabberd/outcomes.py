@@ -234,7 +234,7 @@ def on_host(
     served = None if response is None else hosts_in(response)
     if response is not None and served is not None and host not in served:
         has = read(response, secrets).masked_text.hide(", ".join(served[:5]))
-        message = f"The server has no virtual host {name}; it has {has}."
+        message = f"The server has no virtual host {name}. It has {has}."
         hint = f"Correct the host, or add it to ejabberd's hosts. {_FOREIGN}"
         return Rejected(Reason("UnknownHost", message, hint, reason.status), denied.text)
     also = f"The account must also be an administrator of {name} (access rule configure)"
@@ -275,7 +275,7 @@ def _said_one(call: Call, spec: CommandSpec | None, response: Response, text: st
         return Delivered(text, body, status, negative=True)
     if name in ALREADY_BY_RESULT and call.maybe_run:
         return Delivered(text, body, status, note="already done")
-    hint = "Check the arguments and ejabberd's log; clients get no reason."
+    hint = "Check the arguments and ejabberd's log. ejabberd gives clients no reason."
     answer = _read_for(call, spec, response, 0.0)
     return answer.reject("CommandFailed", hint, f"ejabberd answered 1 to {name}: it failed.")
 

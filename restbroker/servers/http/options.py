@@ -272,7 +272,7 @@ def _headers(
         if lower in _OURS:
             problems.refuse(where, "is a header that restbroker writes itself; remove it.")
         elif lower == "authorization" and has_login:
-            problems.refuse(where, "is given beside a login; keep one of the two.")
+            problems.refuse(where, "is given in addition to a login; keep one of the two.")
         elif (secret := _try_secret(written, where, problems, header_value)) is not None:
             found[lower] = secret
     return MappingProxyType(found)

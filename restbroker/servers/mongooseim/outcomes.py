@@ -143,7 +143,7 @@ def without_database(status: int, text: str | None = None, ran: Ran = "no") -> D
 
 def unanswered_without_database() -> Uncertain:
     """Return the outcome of a time-out while the database is away: the command may have run, and the target pauses."""
-    message = "No answer came in time, and MongooseIM cannot reach its database; the command may have run."
+    message = "No answer came in time, and MongooseIM cannot reach its database. The command may have run."
     return Uncertain(Reason("DatabaseAway", message, _SEE_BOTH), pause_target=True)
 
 
@@ -324,4 +324,4 @@ def refusal_of(code: str, problem: AnswerError, *, is_own: bool) -> tuple[str, s
         return _REFUSALS[code]
     if code.endswith(("_not_found", "_not_exist")) or code == "not_found":
         return "NotFound", _OBJECT
-    return "Refused", "The server's message says why; check its log too."
+    return "Refused", "The server's message says why. Check its log as well."

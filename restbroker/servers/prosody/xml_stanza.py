@@ -36,7 +36,7 @@ def body_of(kind: str | None, given: Mapping[str, Json], identity: str) -> bytes
     has none.
     """
     if extra := given.keys() - {_ALONE, *ADDRESS}:
-        raise InvalidArguments(f'the argument "xml" cannot stand beside "{min(extra)}": write that into the XML')
+        raise InvalidArguments(f'the argument "xml" cannot be given with "{min(extra)}": write that into the XML')
     try:
         stanza = read(str(given[_ALONE]))
     except UnreadableXml as error:

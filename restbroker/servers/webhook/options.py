@@ -111,9 +111,9 @@ class Options:
             if name in _OURS:
                 problems.refuse(where, "is a member that restbroker itself gives; choose another name.")
             elif name in taken - {*EVENT_MEMBERS}:
-                problems.refuse(where, "is given by Fields or Names, too; keep one of the two.")
+                problems.refuse(where, "is also given by Fields or Names; keep one of the two.")
         if self.shape == "slack" and self.body != "auto":
-            problems.refuse(at("Options.Body"), "has no effect beside Shape, which says what its bodies are.")
+            problems.refuse(at("Options.Body"), "has no effect together with Shape, which says what its bodies are.")
         if source.iq != "refuse":
             problems.refuse(at("IQ"), "has no effect: nothing that is posted here is an iq.")
         given = (name for map_ in maps.values() for name in map_)

@@ -126,7 +126,7 @@ async def test_beside_a_process_that_reads_nothing_is_connected(
     assert f"reads as {NAME}, a subdomain of {HOST}; no event came yet; its last heartbeat" in found[0].message
     assert (differs.level, differs.code) == ("problem", "ComponentDiffers")
     assert differs.message.endswith(" has other values of name in Sources, Pass than this configuration.")
-    assert "Pass is untested" in (differs.why or "")
+    assert "It did not test Pass" in (differs.why or "")
     assert PASSWORD not in str(state)
     assert "options" not in shown(state)
 

@@ -39,7 +39,7 @@ async def test_while_redis_is_away_what_fits_is_read_the_rest_waits(
             nursery.start_soon(sending)
             try:
                 if is_held:
-                    assert "no stream is read" in (await reader.warning("EventsHeld")).message
+                    assert "restbroker reads no stream" in (await reader.warning("EventsHeld")).message
                 else:
                     with trio.fail_after(60):
                         await sent.wait()

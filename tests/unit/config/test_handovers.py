@@ -92,14 +92,18 @@ def test_a_token_that_may_more_is_noted(write: Write, token: dict[str, Any]) -> 
     [
         ({"Target": None}, "Target", "is missing or empty"),
         ({"Command": None}, "Command", "is missing or empty"),
-        ({"Queue": "q"}, "Queue", "stands beside Target"),
-        ({"Class": "C"}, "Class", "stands beside Target"),
-        ({"Routes": [{"Queue": "q", "Target": "hook", "Command": "of"}]}, "Routes[0].Queue", "stands beside Target"),
+        ({"Queue": "q"}, "Queue", "given together with Target"),
+        ({"Class": "C"}, "Class", "given together with Target"),
+        (
+            {"Routes": [{"Queue": "q", "Target": "hook", "Command": "of"}]},
+            "Routes[0].Queue",
+            "given together with Target",
+        ),
         ({"Routes": [{"Queue": "q"}]}, "Routes[0].Class", "is missing or empty"),
         ({"Routes": [{"Class": "C"}]}, "Routes[0].Queue", "is missing or empty"),
         ({"Routes": [{"Queue": "low", "Class": "C"}]}, "Routes[0].Queue", "the target hook serves"),
         ({"Routes": [{"Command": "of"}]}, "Routes[0].Target", "is missing or empty"),
-        ({"Routes": [{"Arguments": {"x": 1}, "Queue": "q"}]}, "Routes[0].Queue", "stands beside Target"),
+        ({"Routes": [{"Arguments": {"x": 1}, "Queue": "q"}]}, "Routes[0].Queue", "given together with Target"),
         ({"Target": "hok"}, "Target", "expected the name of a target (ejabberd, hook), found"),
         ({"Target": "ejabberd"}, "Arguments", "gets nothing of what is posted but by these templates"),
         ({"Command": "evnt"}, "Command", "did you mean event?"),
@@ -249,7 +253,7 @@ def test_texts_for_a_target_of_kind_http_are_not_cut(write: Write) -> None:
         ({}, {"Command": "my_own_module"}, "Command", "Nothing is known of its arguments"),
         ({}, {"Command": "unregister"}, "Arguments", "unregister has no argument"),
         ({}, {"Arguments": {}}, "Arguments", "is missing or empty; the kind ejabberd gets nothing of what is posted"),
-        ({}, {"Options": {"Shape": "slack", "Body": "xml"}}, "Options.Body", "has no effect beside Shape"),
+        ({}, {"Options": {"Shape": "slack", "Body": "xml"}}, "Options.Body", "has no effect together with Shape"),
     ],
 )
 def test_what_a_sender_would_choose_is_refused(

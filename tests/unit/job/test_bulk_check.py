@@ -60,7 +60,7 @@ def test_a_list_is_texts_with_commas_or_json() -> None:
     ),
     (
         {"user": "a", "host": "h", "password": "b", "ok_if_exists": True},
-        'register has no argument ok_if_exists; it is --ok-if-exists here, and a field beside "args" in a job.',
+        'register has no argument ok_if_exists; it is --ok-if-exists here, and a field next to "args" in a job.',
     ),
     ({"user": "a", "host": "h", "password": ""}, "password is empty."),
     ({"user": "", "host": "h", "password": "b"}, "user is empty."),

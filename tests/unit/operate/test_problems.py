@@ -25,7 +25,10 @@ from restbroker.store.sources import SourceState
 
 NOW_S = 1_000.0
 CONFIG = Config(targets=(Target(queues=("rest",)),), response_queue="answers", taken_elsewhere=("theirs-*",))
-DOWN = "Nothing is lost, waiting uses no tries, and it continues by itself. `restbroker check --target {}` tests it."
+DOWN = (
+    "restbroker loses no job, uses up no try while it waits, and continues by itself. "
+    "`restbroker check --target {}` tests it."
+)
 
 
 def pool(target: str = "ejabberd", /, **fields: Any) -> PoolState:

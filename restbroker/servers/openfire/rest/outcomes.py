@@ -99,7 +99,7 @@ def classify(call: Call, entry: RestEntry, spec: CommandSpec, response: Response
         case 404 | 405 if not (status == 404 and answer.code) and entry.since is not None:
             return _too_old(entry, answer)
         case 403 if answer.code:
-            return answer.reject("CommandForbidden", "Openfire allows no one to do that; its log and settings say why.")
+            return answer.reject("CommandForbidden", "Openfire allows no one to do that. Its log and settings say why.")
         case 404 if answer.code:
             return _classify_missing(case, answer)
         case 409:

@@ -128,7 +128,7 @@ async def test_host_not_served_by_26_07_is_named_despite_forbidden() -> None:
         outcome, log = await to_a_26_07(host, VHOSTS, ok(b"3"))
         assert isinstance(outcome, Rejected), host
         assert (outcome.reason.code, outcome.reason.status) == ("UnknownHost", 403), host
-        assert outcome.reason.message == f"The server has no virtual host '{host}'; it has example.org, localhost."
+        assert outcome.reason.message == f"The server has no virtual host '{host}'. It has example.org, localhost."
         assert "api_permissions" not in (outcome.reason.hint or ""), host
         assert log[0] == "ask /api/registered_vhosts", host
 
@@ -156,7 +156,7 @@ async def test_message_about_hosts_shows_no_login_and_no_secret() -> None:
     )
     assert isinstance(outcome, Rejected)
     assert outcome.reason.code == "UnknownHost"
-    assert "it has x.***, token=***, example.org, xxx" in outcome.reason.message
+    assert "It has x.***, token=***, example.org, xxx" in outcome.reason.message
     assert "l0gin" not in outcome.reason.message
 
 

@@ -194,7 +194,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {**TO, "xml": "<message from='b@example.org'/>"},
         'has a "from": give the sender as the argument "from"',
     ),
-    ("message", {**TO, "xml": "<message/>", "body": "x"}, 'the argument "xml" cannot stand beside "body": write'),
+    ("message", {**TO, "xml": "<message/>", "body": "x"}, 'the argument "xml" cannot be given with "body": write'),
     ("iq_get", {**TO, "xml": f"<iq type='get'>{PING}</iq>"}, "there is an argument 'xml'"),
 ]
 
