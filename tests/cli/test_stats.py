@@ -44,7 +44,7 @@ def test_the_last_line_says_what_to_do_next(store: Client, lines: Lines) -> None
     sources.write(store, [SourceState("mim", "mongooseim-amqp", "web1:7", "", 1.5, "RabbitMQAway", "It is.", "Wait.")])
     serve(store, "one", 77, ["one"], **DOWN)
     *_, of_target, of_source = lines()
-    assert of_target.startswith("Next: one: Start the server. Nothing is lost, ")
+    assert of_target.startswith("Next: one: Start the server. restbroker loses no job, ")
     assert of_target.endswith(" `restbroker check --target one` tests it.")
     assert of_source == "      mim: Wait."
     with full(store):
