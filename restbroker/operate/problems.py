@@ -134,6 +134,8 @@ def _of_states(alive: Sequence[PoolState], waiting: Mapping[str, int]) -> Iterat
         does = "refuses the login" if state == "denied" else f"is {state}"
         part = "" if len(pools) == of_target[name] else f" in {len(pools)} of {of_target[name]} processes"
         count = sum(waiting.get(queue, 0) for queue in {queue for pool in pools for queue in pool.queues})
+        # What a process has fetched waits there.
+        count += sum(max(0, pool.in_progress - int(pool.busy or 0)) for pool in pools)
         down_for_s = max(pool.down_for_s or 0.0 for pool in pools)
         told = [f"for {duration_text(down_for_s)}"] if down_for_s else []
         told += [waiting_text(count)] if count else []

@@ -69,6 +69,11 @@ def test_queue_of_a_dead_target_is_reported_with_the_target() -> None:
     ]
 
 
+def test_what_a_process_has_fetched_waits_as_well() -> None:
+    held = pool(state="down", in_progress=5, busy=1)
+    assert lines(held, queues=(queue("rest", 0),)) == [f"!! ejabberd is down (4 jobs wait). {DOWN.format('ejabberd')}"]
+
+
 def test_a_target_is_not_down_before_its_first_probe_is_late() -> None:
     untried: dict[str, Any] = {"state": "down", "code": "Starting", "reason": "No."}
     assert lines(pool(**untried), pool(**untried, down_for_s=15.0)) == []
