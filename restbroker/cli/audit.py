@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False)
 
 _MOST = 100_000
 
-Words = Annotated[list[str] | None, argument("[TEXT|NAME=VALUE]...", "Text to search for, or a condition: who=ann.")]
+Words = Annotated[list[str] | None, argument("[TEXT|NAME=VALUE]...", "Text to search for, or a condition: who=ann@vm.")]
 
 
 @command(app)
@@ -44,6 +44,12 @@ def audit(*, words: Words = None, limit: LimitOption = 20, how: Output) -> None:
         output.as_json([_fields(written) for written in found])
     else:
         columns.write(_COLUMNS, found)
+        if not found:
+            output.say(
+                "No action matches. Text finds more than a condition: `ann` also finds who=ann@vm."
+                if words
+                else "No action yet."
+            )
 
 
 def _fields(written: StoredEntry) -> dict[str, Json]:

@@ -262,6 +262,7 @@ def test_audit_lists_what_the_words_say(shell: Shell, store: Client) -> None:
         [],
     ]
     assert [entry["state"] for entry in json.loads(shell("audit", "action=pause", "--json").stdout)] == ["done"]
+    assert shell("audit", "who=x").stderr.startswith("No action matches. ")
     wrong = shell("audit", "queue=rest")
     assert (wrong.returncode, "A queue is place = queue:NAME" in wrong.stderr) == (2, True)
 
