@@ -89,7 +89,11 @@ def _fetch(python: str, folder: Path) -> list[Path]:
     # --ignore-requires-python: pip compares it with the Python that runs pip.
     chosen = (*platforms, "--python-version", python, "--implementation", "cp", "--ignore-requires-python")
     strict = ("--only-binary", ":all:", "--require-hashes", "-r", str(folder / "lock"), "--dest", str(folder))
-    subprocess.run([*pip, *chosen, *strict], check=True, stdout=2)
+    if subprocess.run([*pip, *chosen, *strict], check=False, stdout=2).returncode:
+        sys.exit(
+            f"make deb: pip cannot download the libraries for Python {python}, as it says above. The package has those "
+            f"for {', '.join(PYTHONS)}. Give pip a package index, or install by hand for one Python (docs/install.md)."
+        )
     return sorted(folder.glob("*.whl"))
 
 
