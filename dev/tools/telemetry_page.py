@@ -16,9 +16,9 @@ OpenTelemetry's collector [read the same page](#opentelemetry-datadog-statsd). T
 
 ## /metrics
 
-`"Stats": true` serves `GET /metrics` beside [/stats](stats-format.md#stats), as Prometheus' text or OpenMetrics.
-[grafana-dashboard.json](../examples/grafana-dashboard.json) is a dashboard to import,
-[prometheus-alerts.yml](../examples/prometheus-alerts.yml) has alert rules.
+With `"Stats": true` you get `GET /metrics` on `StatsPort` (8080) of `StatsBind` (127.0.0.1), next to
+[/stats](stats-format.md#stats), as Prometheus' text or OpenMetrics. Import
+[grafana-dashboard.json](../examples/grafana-dashboard.json) as a dashboard.
 
 ```yaml
 scrape_configs:
@@ -29,6 +29,17 @@ scrape_configs:
     authorization:
       credentials_file: /etc/prometheus/restbroker-metrics-token
 ```
+
+Take the alert rules in [prometheus-alerts.yml](../examples/prometheus-alerts.yml), or watch these yourself:
+
+| watch | with | alert if |
+|---|---|---|
+| a target that is down | `restbroker_target_open` | 0 |
+| jobs that die | `restbroker_failures_total{fate="dead"}` | it grows |
+| how long the next job of a queue has waited | `restbroker_queue_latency_seconds` | above 300, and the queue is not paused |
+| what restbroker itself finds wrong | `restbroker_problems{code!~".*Paused"}` | above 0 |
+| no process is ready | `restbroker_ready` | 0, or absent |
+| the length of queues, retries and the dead set | `restbroker_queue_jobs`, `restbroker_set_jobs{set}` | they only grow |
 
 - **While Redis is away** it answers within three seconds with what the process itself knows.
 - **With `--processes`** the supervisor serves the sums of its workers, up to two seconds old. Counters keep the counts
