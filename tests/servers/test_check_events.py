@@ -81,7 +81,7 @@ def test_test_event_is_reported_with_its_queue_and_is_no_job(
     assert (code, list(found)) == (0, ["EventCame"]), found
     assert QUEUE in found["EventCame"]["message"]
     assert f" to check@{prosody.hook_host}/restbroker-check after " in found["EventCame"]["message"]
-    assert re.search(r" after [1-9]\d*(\.\d)? m?s; ", found["EventCame"]["message"])
+    assert re.search(r" after [1-9]\d*(\.\d)? m?s\. ", found["EventCame"]["message"])
     assert jobs(redis_server) == []
 
 

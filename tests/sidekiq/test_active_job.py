@@ -99,7 +99,7 @@ def test_a_call_without_an_answer_says_which_job_it_was(citizen: Citizen) -> Non
 def ruby_of(page: str, beginning: str) -> str:
     """The block of a page, or the words of `ruby -e`, that begins so."""
     text = (ROOT / page).read_text("utf-8")
-    return text[text.index(beginning) :].partition("```")[0]
+    return text[text.index(beginning) :].partition("```")[0].partition("\n## ")[0]
 
 
 def test_the_ruby_of_the_pages_runs_as_it_stands(citizen: Citizen, tmp_path: Path) -> None:
