@@ -19,7 +19,8 @@ ACTION: Final = re.compile(r"(Edit|Retry|Delete) \d+")
 def press(visitor: Visitor, *keys: str) -> str:
     """Presses these keys; what has the focus then."""
     ActionChains(visitor.driver).send_keys(*keys).perform()
-    return visitor.driver.switch_to.active_element.text
+    # In one step: live causes may be drawn anew between two.
+    return str(visitor.driver.execute_script("return document.activeElement.innerText"))
 
 
 def tabs_to_an_action(visitor: Visitor) -> int:
