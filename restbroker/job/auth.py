@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from restbroker.job.command import DANGEROUS, Command, CommandSpec
 from restbroker.job.endpoint import quote
+from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.light import frozen
 
@@ -121,6 +122,8 @@ def _refuse_hosts(grant: Grant, command: Command, spec: CommandSpec | None, defa
     else:
         named = hosts.hosts_of(spec, command.arguments, default_host)
     if isinstance(named, hosts.HostsUnclear):
+        if spec is not None and (wrong := _unknown_argument(spec, command.arguments, default_host)) is not None:
+            return wrong
         otherwise = "" if spec is not None and spec.beyond else ", or name the host in the command's own arguments"
         return Reason(
             "HostNotAllowed",
@@ -137,6 +140,18 @@ def _refuse_hosts(grant: Grant, command: Command, spec: CommandSpec | None, defa
         f'The token "{grant.name}" does not allow {name} on the host {quote(named[foreign[0]])}.',
         "Add the host to the token's Hosts in Tokens, or push with a token that allows it.",
     )
+
+
+def _unknown_argument(spec: CommandSpec, given: Mapping[str, Json], default_host: str | None) -> Reason | None:
+    """Return the refusal of a job with an argument that no version which the server may be takes; None without one."""
+    from restbroker.job.argument_check import Checker  # as above
+
+    forms = [Checker(form, {}, default_host) for form in (spec, *spec.others)]
+    wrong = forms[0].names(given)
+    if wrong is None or not all(any(form.takes_no(name) for name in given) for form in forms):
+        return None
+    hint = f"This is how the server's version takes it: `restbroker commands {spec.name}` lists what each takes."
+    return Reason("BadArgument", wrong, hint)
 
 
 def _name(endpoint: str, spec: CommandSpec | None) -> str:
