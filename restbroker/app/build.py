@@ -174,6 +174,7 @@ def _replanned(broker_plan: BrokerPlan, config: Config) -> BrokerPlan:
             shows_bodies=config.show_bodies,
             bug=partial(registry.bug, target.kind),
             is_ours=target.kind in TARGETS,
+            is_xmpp=registry.is_xmpp(target.kind),
             event_commands=frozenset(handover.command for handover in handovers if handover.target == target.name),
         )
 

@@ -1,5 +1,7 @@
 """Admits a job: its payload and arguments have the right form, and its token is known and allows its command.
 
+No server of XMPP gets a text that XML cannot hold, whatever its kind.
+
 Its life calls `read` and `admit` before anything else is done for a job. Always holds: only a producer that knows
 the token is answered; no token is shown, no matter where a producer put it. The facts that are the same for all jobs of
 one endpoint are kept: to look them up took a fifth of each job's time. A `CallFacts` is made again when its connector
@@ -33,6 +35,7 @@ from restbroker.job.command import Command, CommandSpec
 from restbroker.job.job import Job, NotAJob, oversized_job, read, spare_jid
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
+from restbroker.job.xml_text import refuse_unfit
 from restbroker.light import define, field, frozen_plain
 from restbroker.servers.contract import Connector
 from restbroker.telemetry.events import OperatorWarning
@@ -170,6 +173,9 @@ class Admission:
         endpoint = None if proof is None else self._kept.get((name, job.queue, proof.token.name))
         if proof is None or endpoint is None or endpoint.spec is not self.plan.connector.spec(name):
             return self._check(job, payload)
+        # JSON has a backslash before each control character, and U+FFFE and U+FFFF begin with these bytes.
+        if self.plan.is_xmpp and (b"\\" in payload.raw or b"\xef\xbf" in payload.raw) and refuse_unfit(given):
+            return self._check(job, payload)
         expires_at_s = None if is_plain and endpoint.expire_s is None else self.expires_at_s(payload, endpoint)
         if isinstance(expires_at_s, Reason):
             return self._check(job, payload)
@@ -279,6 +285,10 @@ class _Check:
         self.asked = asked
         return self.endpoint.refusal(self.proof.token, asked.command, self.job.queue)
 
+    def refuse_texts(self) -> Reason | None:
+        """Look for a text that no server of XMPP may get."""
+        return refuse_unfit(self.asked.command.arguments) if self.admission.plan.is_xmpp else None
+
     def refuse_expiry(self) -> Reason | None:
         """Read when it expires."""
         expires_at_s = self.admission.expires_at_s(self.payload, self.endpoint)
@@ -320,6 +330,7 @@ _RULES: Final = (
     (_Check.refuse_form, True),
     (_Check.refuse_proof, False),
     (_Check.refuse_command, True),
+    (_Check.refuse_texts, True),
     (_Check.refuse_expiry, False),
     (_Check.refuse_claims, False),
 )

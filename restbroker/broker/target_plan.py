@@ -47,6 +47,9 @@ class TargetPlan:
     is_ours: bool = True
     """Whether the connector is one of restbroker's own kinds."""
 
+    is_xmpp: bool = True
+    """Whether the server speaks XMPP."""
+
     event_commands: frozenset[str] = frozenset()
     """The commands that events become, whose dead jobs are counted by themselves."""
 

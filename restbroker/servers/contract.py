@@ -83,6 +83,8 @@ class NotYet(Exception):
 class Connector(Protocol):
     """Delivers commands to one target, in its server's dialect; a process has one for each target.
 
+    XML can hold all texts of a command, or `broker.admission` refuses it, unless the kind's module says `XMPP = False`.
+
     It may have an attribute `stepwise`, which is true if `deliver` is an `async def` that awaits nothing but its link,
     or awaits `link.task()` first: then most of its deliveries need no task, and cost half as much.
     """

@@ -67,6 +67,11 @@ class Package:
         """The first line of its module's docstring, "" without one. Raises `ConfigError` if it cannot be imported."""
         return (self._import(self.module).__doc__ or "").strip().partition("\n")[0]
 
+    @property
+    def is_xmpp(self) -> bool:
+        """Whether the server speaks XMPP: each does, unless the kind's module says `XMPP = False`."""
+        return vars(self._import(self.module)).get("XMPP") is not False
+
     def part(self, name: str) -> ModuleType:
         """Return the module that has the part `name`: of this name in the kind's package, else the kind's own.
 

@@ -98,6 +98,11 @@ def open_connector(target: "Target", ports: "Ports") -> "Connector":
     return connector
 
 
+def is_xmpp(kind: str) -> bool:
+    """Tell whether servers of this kind speak XMPP, so that no text that XML cannot hold is for them."""
+    return _package(kind).is_xmpp
+
+
 def ctl_dialect(kind: str) -> "CtlDialect | None":
     """Return how `restbroker ctl` stands in for this kind's own command line; None for a kind that has none."""
     found: CtlDialect | None = _require_ours(kind).load("ctl") if kind in TARGETS else None

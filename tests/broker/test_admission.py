@@ -77,6 +77,17 @@ async def test_job_in_place_not_allowed_to_its_token_dies_unsent(harness: Harnes
     assert harness.target.calls == []
 
 
+async def test_a_text_that_xml_cannot_hold_dies_unsent(harness: Harness) -> None:
+    for given in ({"n": 1}, {"variables": {"body": ["\x1b[31mred"]}}):
+        harness.raw(json.dumps({"class": "Add", "jid": "j", "args": ["safe", given, SECRET]}).encode())
+    async with serving(harness, Token("app", (Secret(SECRET),))):
+        found = await dead_job(harness)
+        await harness.until_ended(2)
+    assert found["error_class"] == "BadArgument"
+    assert 'the argument "variables" has a control character' in found["error_message"]
+    assert [call.command.arguments for call in harness.target.calls] == [{"n": 1}]
+
+
 async def test_host_bound_token_names_user_only_for_known_commands(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ from restbroker.config.target import Target
 from restbroker.job.command import ArgumentSpec, Call, Command, CommandSpec, HostSource
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Rejected
+from restbroker.job.xml_text import refuse_unfit
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
 from restbroker.transport.message import NotSent, Request, Response
@@ -181,6 +182,8 @@ class _Bench:
         # Of a connector that works in the background the command goes by the transport, too.
         server = Memory(_DONE, questions, through="/" if self.kind.works else "")
         call = Call(Command(name, arguments), identity="a" * 24)
+        if registry.is_xmpp(self.target.kind) and (unfit := refuse_unfit(arguments)) is not None:
+            return f"refused {unfit.text}"
         try:
             outcome = await delivered(self._open(server), call, server, works=self.kind.works)
         except NotSent as error:

@@ -17,7 +17,6 @@ from restbroker.job.hosts import plain
 from restbroker.job.json_types import Json, are_texts
 from restbroker.light import field, frozen
 from restbroker.servers.api.jid import is_jid
-from restbroker.servers.api.texts import NO_XML, fits_xml
 
 Convert: TypeAlias = Callable[[str, Json, str | None], Json]
 """A function `(name, value, host)` → what is sent for the value, or the value itself if it is not known.
@@ -55,8 +54,6 @@ class ArgumentForm(NamedTuple):
         sent = value if self.convert is None else self.convert(name, value, host)
         if not self.fits(sent):
             raise wrong_value(name, value, self)
-        if not fits_xml(sent):
-            raise InvalidArguments(f'the argument "{name}" has {NO_XML}')
         return sent
 
 

@@ -1,6 +1,6 @@
-"""Checks whether XML can hold a text, parses the JSON of an answer and of a catalogue, and finds the heading of a page.
+"""Parses the JSON of an answer and of a catalogue, and finds the heading of a page.
 
-The requests, the judges and the catalogues of several kinds use it. Always holds: no text makes anything here raise;
+The judges and the catalogues of several kinds use it. Always holds: no text makes anything here raise;
 little is loaded, since a shell command that pushes one job reads a catalogue.
 """
 
@@ -14,30 +14,12 @@ import orjson
 
 from restbroker.job.json_types import Json
 
-NO_XML: Final = "a control character or half of one, which XML does not allow"
-"""What a value has that XML cannot hold, as part of a sentence."""
-_NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-
 _PAGE_LIMIT: Final = 4096
 """How many characters of a page are searched."""
 _HEADING: Final = re.compile(r"<(?:h1|title)\b[^<>]*>([^<]*)<", re.IGNORECASE)
 _GZIP: Final = 31
 """The number by which zlib knows gzip's format."""
 _TAG: Final = re.compile(r"<[^>]*>")
-
-
-def fits_xml(value: Json) -> bool:
-    """Tell whether all texts in the value can stand in XML."""
-    if isinstance(value, str):
-        # What can be printed has none of them, which is known sooner.
-        return value.isprintable() or _NO_XML.search(value) is None
-    match value:
-        case list():
-            return all(fits_xml(inner) for inner in value)
-        case dict():
-            return all(fits_xml(key) and fits_xml(inner) for key, inner in value.items())
-        case _:
-            return True
 
 
 def parse_json(body: bytes | str) -> Json:

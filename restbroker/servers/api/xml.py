@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
 from restbroker.job.json_types import Json
+from restbroker.job.xml_text import fits_xml
 from restbroker.light import define, field
-from restbroker.servers.api.texts import fits_xml
 
 _DEPTH: Final = 100
 

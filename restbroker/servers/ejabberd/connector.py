@@ -18,8 +18,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.light import define, field
 from restbroker.servers.api.health import IF_NOT, Health, standard_health, target_denied, target_down, target_up
-from restbroker.servers.api.request import Headers, guard, json_body, refused, unsent
-from restbroker.servers.api.texts import fits_xml
+from restbroker.servers.api.request import Headers, guard, json_body, unsent
 from restbroker.servers.contract import Connector, Link, Plan, Ports
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.catalogue import MESSAGE, STANZA
@@ -49,7 +48,6 @@ from restbroker.servers.ejabberd.request import (
     is_own_stanza,
     question,
     route,
-    unfit_argument,
     with_host,
 )
 from restbroker.servers.ejabberd.session import NoToken, Session
@@ -122,9 +120,6 @@ class EjabberdConnector:
 
         When cancelled, only the link knows whether it was sent.
         """
-        # ejabberd writes into its users' streams what its API took (measured on 23.01): their clients are disconnected.
-        if (unfit := unfit_argument(call.command.arguments)) is not None:
-            return refused(unfit, self._target.name, call.command.endpoint)
         given = call
         if is_own_stanza(call.command.endpoint, call.command.arguments):
             made = guard(partial(as_stanza, call), self._target.name, MESSAGE)
@@ -206,10 +201,7 @@ class EjabberdConnector:
         def plain_body(given: Mapping[str, Json]) -> bytes | None:
             if is_message and is_own_stanza(endpoint, given):
                 return None
-            written = json_body(given if host is None or "host" in given else with_host(given, way.host_names, host))
-            # JSON has a backslash before each control character, and U+FFFE and U+FFFF begin with these bytes.
-            is_odd = b"\\" in written or b"\xef\xbf" in written
-            return None if is_odd and not fits_xml(given) else written
+            return json_body(given if host is None or "host" in given else with_host(given, way.host_names, host))
 
         return Plan(
             build(Call(Command(endpoint, {})), way, headers),

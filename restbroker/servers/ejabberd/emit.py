@@ -13,7 +13,6 @@ from restbroker.config.target import Target
 from restbroker.job.command import Command
 from restbroker.job.event import domain
 from restbroker.job.json_types import Json
-from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.api.xml import body_in, read_message
 from restbroker.servers.component.options import SUBSCRIBER, Options
 from restbroker.servers.ejabberd.catalogue import MESSAGE, STANZA
@@ -78,7 +77,7 @@ def messages_of(command: Command) -> list[tuple[str, str, str]]:
     elif name != MESSAGE:
         return []
     match given.get("from"), given.get("to"), body:
-        case str(sender), str(receiver), str(text) if sender and receiver and fits_xml([sender, receiver, text]):
+        case str(sender), str(receiver), str(text) if sender and receiver:
             # As a parser reads the ends of lines.
             text = text.replace("\r\n", "\n").replace("\r", "\n")
             room = [(receiver, receiver, text)] if word == "groupchat" else []

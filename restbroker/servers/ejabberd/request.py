@@ -18,10 +18,10 @@ import attrs
 from restbroker.config.target import Credentials, IssuedLogin, Login, Target
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.json_types import Json
+from restbroker.job.xml_text import NO_XML, fits_xml
 from restbroker.light import frozen
 from restbroker.servers.api.request import Headers, authorization, json_body
 from restbroker.servers.api.table import InvalidArguments
-from restbroker.servers.api.texts import NO_XML, fits_xml
 from restbroker.servers.ejabberd.catalogue import BY_JID, MESSAGE, STANZA, api_of, pinned_api
 from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.message import Request
@@ -130,18 +130,6 @@ def headers_of(credentials: Credentials) -> Headers:
     return (*_HEADERS, *authorization(login))
 
 
-def unfit_argument(arguments: Mapping[str, Json]) -> InvalidArguments | None:
-    """Return the error of an argument, or its name, that XML cannot hold; None if there is none."""
-    # What can be printed XML can hold, and this is the fast way to ask.
-    if all(isinstance(text, str) and text.isprintable() for text in (*arguments, *arguments.values())):
-        return None
-    unfit = next((name for name, value in arguments.items() if not (fits_xml(name) and fits_xml(value))), None)
-    if unfit is None:
-        return None
-    named = f'the argument "{unfit}"' if fits_xml(unfit) else "the name of an argument"
-    return InvalidArguments(f"{named} has {NO_XML}")
-
-
 def is_own_stanza(endpoint: str, arguments: Mapping[str, Json]) -> bool:
     """Tell whether it is a message with `id` or `receipts`, which `send_message` does not have."""
     return ("id" in arguments or RECEIPTS in arguments) and endpoint.partition("/")[0] == MESSAGE
@@ -150,14 +138,14 @@ def is_own_stanza(endpoint: str, arguments: Mapping[str, Json]) -> bool:
 def as_stanza(call: Call) -> Call:
     """Return the call that sends this message as a stanza; raise `InvalidArguments` if its arguments make none.
 
-    They are texts that XML can hold (`unfit_argument`). Its `identity` is the message's id: the job's, if it gives one.
+    Its `identity` is the message's id: the job's, if it gives one.
     """
     wishes = _WISHES.get(str(call.command.arguments.get(RECEIPTS, False)).lower())
     if wishes is None:
         raise InvalidArguments(f'the argument "{RECEIPTS}" is neither "true" nor "false"')
     given = _texts({"id": call.identity, **call.command.arguments})
-    if (unfit := unfit_argument(given)) is not None:  # of a job's own id, if the arguments fit
-        raise unfit
+    if not fits_xml(given["id"]):  # the job's own: admission has seen the arguments
+        raise InvalidArguments(f'the argument "id" has {NO_XML}')
     message = ET.Element("message", {"type": given["type"], "id": given["id"]})
     if given["subject"] or not given["body"]:
         # As ejabberd does: an empty one stands beside an empty body alone.

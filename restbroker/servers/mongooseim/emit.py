@@ -13,7 +13,6 @@ from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
-from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.api.xml import body_in, read_message
 from restbroker.servers.event_contract import Emission, Parties
 from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES, STANZA
@@ -69,7 +68,7 @@ def _in_stanza(stanza: Json) -> Message | None:
 
 def _message(sender: Json, receiver: Json, body: Json) -> Message | None:
     match sender, receiver, body:
-        case str(), str(), str() if sender and receiver and body and fits_xml([sender, receiver, body]):
+        case str(), str(), str() if sender and receiver and body:
             return sender, receiver, body
         case _:
             return None

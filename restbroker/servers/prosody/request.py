@@ -14,10 +14,10 @@ from urllib.parse import quote
 from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.json_types import Json
+from restbroker.job.xml_text import fits_xml
 from restbroker.servers.api.ad_hoc import ADMIN, AdHoc
 from restbroker.servers.api.request import Headers, authorization, harmless_request, json_body, path_of
 from restbroker.servers.api.table import InvalidArguments, fit, without_host
-from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.prosody import xml_stanza
 from restbroker.servers.prosody.catalogue import ProsodyEntry
 from restbroker.servers.prosody.options import Options

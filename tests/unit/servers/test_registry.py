@@ -19,7 +19,7 @@ from restbroker.servers.allowed_commands import AllowedCommands
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.request import segment
 from restbroker.servers.api.table import InvalidArguments
-from restbroker.servers.api.texts import fits_xml, parse_json
+from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Ports
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.findings import CAUSES, Cause, Finding, ok, worst_cause
@@ -140,18 +140,6 @@ def test_argument_is_one_segment_of_a_path_or_refused() -> None:
     for text in ("", ".", ".."):
         with pytest.raises(InvalidArguments, match="name"):
             segment("name", text)
-
-
-def test_a_text_that_xml_cannot_hold_is_found_wherever_it_is() -> None:
-    rows: list[tuple[Json, bool]] = [
-        ("Good night\n\t", True),
-        ("a\x00b", False),
-        ("\ud800", False),
-        (["a", {"b": "\x1f"}], False),
-        ({"a\x0b": 1}, False),
-        ([1, None, True, {"a": ["b"]}], True),
-    ]
-    assert [(value, fits) for value, fits in rows if fits_xml(value) is not fits] == []
 
 
 def test_text_that_is_no_json_is_none() -> None:

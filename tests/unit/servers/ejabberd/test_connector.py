@@ -170,32 +170,6 @@ async def test_hosts_are_not_asked_for_where_rights_ignore_them() -> None:
         assert link.log == ["send /api/kick_user", "ask /api/connected_users_number"], version
 
 
-@pytest.mark.parametrize("text", ["a\x1b[31mb", "a\x00", "\x07", "a\ufffe"])
-@pytest.mark.parametrize("is_name", [False, True])
-async def test_what_xml_cannot_hold_is_never_sent(text: str, *, is_name: bool) -> None:
-    """Otherwise ejabberd writes it into its receiver's stream: the client is disconnected (measured on 23.01)."""
-    arguments = {
-        "type": "chat",
-        "from": "a@x",
-        "to": "b@x",
-        "subject": "",
-        **({text: "y"} if is_name else {"body": text}),
-    }
-    connector = opened()
-    plan = plan_of(connector, "send_message")
-    assert plan is not None
-    assert plan.body(arguments) is None
-    outcome = await connector.deliver(Call(Command("send_message", arguments)), answering())
-    assert isinstance(outcome, Rejected)
-    assert (outcome.reason.code, text in outcome.reason.message) == ("BadArgument", False)
-
-
-async def test_what_json_escapes_is_sent() -> None:
-    plan = plan_of(opened(), "send_message")
-    assert plan is not None
-    assert plan.body({"body": 'a "b"\n\\c \uffe6'}) is not None
-
-
 MESSAGE: dict[str, Json] = {"type": "chat", "from": "shop@x", "to": "bob@x", "subject": "", "body": "hi"}
 
 

@@ -44,6 +44,11 @@ async def test_unknown_names_and_missing_members_are_refused_unsent(opened: Open
             {"room": "r@muc.localhost", "config": {"password": ["hush"]}},
             '"config.password" is a list, where a string is needed',
         ),
+        # It would pass them on to clients, which end the connection.
+        *(
+            ("stanza.sendStanza", {"stanza": f"<message{odd}</message>"}, '"stanza" is not well-formed: ')
+            for odd in ("><body>&#27;[31m</body>", " id='&#x1B;'>", "><body>&nbsp;</body>", "><x:y/>")
+        ),
     ]
     async with opened(says(DONE)) as bench:
         for command, arguments, reason in rows:
