@@ -7,7 +7,7 @@ that names it.
 """
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -94,7 +94,10 @@ class Package:
 
         Raise `ConfigError` if there is none, and in place of any error that a function of another package raises.
         """
-        function = self.load(part)
+        return self.guarded(PARTS[part].offers, self.load(part), *given)
+
+    def guarded(self, name: str, function: Callable[..., Any], *given: object) -> Any:  # noqa: ANN401  as `load`
+        """Call this function of the package, and return its result; raise `ConfigError` as `call` does."""
         try:
             return function(*given)
         except ConfigError:
@@ -102,7 +105,7 @@ class Package:
         except Exception as error:
             if self.is_ours:
                 raise
-            bug = self.bug(PARTS[part].offers, error)
+            bug = self.bug(name, error)
             raise ConfigError(bug.message, bug.hint) from error
 
     def bug(self, what: str, error: Exception) -> Reason:

@@ -85,10 +85,11 @@ def catalogue_of(target: "Target", found: str | None, endpoint: str = "") -> "Ca
 
     `endpoint` counts if its path chooses another version of the interface (ejabberd's `register/v1`).
     """
-    of_target = vars(_package(target.kind).part("catalogue")).get("for_target")
+    package = _package(target.kind)
+    of_target = vars(package.part("catalogue")).get("for_target")
     if of_target is None:
         return catalogue(target.kind, found)
-    commands: Catalogue = of_target(target, found, endpoint)
+    commands: Catalogue = package.guarded("for_target", of_target, target, found, endpoint)
     return commands
 
 
