@@ -110,10 +110,12 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
     name = catalogue.name_in(command)
     spec = catalogue.commands.get(name)
     signatures = Signatures(target.kind, name, catalogue.version, () if spec is None else (spec, *spec.others))
-    if spec is not None or any_command:
+    if any_command:
         return signatures
     if instead := catalogue.unavailable.get(name):
-        raise UsageError(f"The target {target.name} has no command {name}.", instead)
+        raise UsageError(f"The target {target.name} has no command {command}.", instead)
+    if spec is not None:
+        return signatures
     near = get_close_matches(name, sorted(catalogue.commands), n=3)
     if near or catalogue.is_whole:
         meant = f"; did you mean {endpoint.either(near)}?" if near else "."

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Final, Literal, NotRequired, TypedDict
 
+import attrs
+
 from restbroker.config.target import Target
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec, HostSource, ValueType
 from restbroker.light import frozen
@@ -142,11 +144,17 @@ def for_version(version: str | None, api: int | None = None) -> Catalogue:
 def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
     """Return the commands of the configured version, or with `auto` of the version that was `found` (None: the newest).
 
-    A version of the interface in the endpoint counts before `ApiVersion`, and that before one in the target's URL.
+    A version of the interface in the endpoint counts before `ApiVersion`, and that before one in the target's URL. If
+    the server is too old for one in the endpoint, the command is unavailable.
     """
     options = target.options_as(Options)
     version = found if options.server_version == "auto" else options.server_version
-    return for_version(version, pinned_api(target, endpoint))
+    known, number = for_version(version, pinned_api(target, endpoint)), _number(version)
+    if api_of(endpoint) is None or number is None or number >= API_SINCE:
+        return known
+    name = known.name_in(endpoint)
+    lacking = {name: f"ejabberd {version} knows no versions of its API: write {name} alone."}
+    return attrs.evolve(known, unavailable={**known.unavailable, **lacking})
 
 
 def pinned_api(target: Target, endpoint: str) -> int | None:
