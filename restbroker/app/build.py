@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
-from functools import partial
+from functools import lru_cache, partial
 
 import attrs
 import trio
@@ -35,6 +35,7 @@ from restbroker.kinds import TARGETS
 from restbroker.operate.connect import store_settings
 from restbroker.operate.enqueue import payload
 from restbroker.operate.request import periodic_requests
+from restbroker.operate.written_commands import unfit_commands
 from restbroker.rosters.in_redis import RostersInRedis, rosters_of
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
@@ -101,7 +102,8 @@ async def _main(
         with suppress(StoreUnavailable):
             async with aclosing(plan.open_control()) as connection:
                 await connection.call(require_none, {target.name: target.queues for target in new.targets})
-        return _replanned(plan, new)
+        # Events are taken in, and become commands, as at the start.
+        return _replanned(plan, attrs.evolve(new, events=config.events))
 
     reload = Reload(config, load, log, report, replan, plan.targets, observers=supervisors, warns=line is None)
     # What there is one of for all workers, their supervisor serves, and reports.
@@ -175,6 +177,8 @@ def _replanned(broker_plan: BrokerPlan, config: Config) -> BrokerPlan:
             bug=partial(registry.bug, target.kind),
             is_ours=target.kind in TARGETS,
             is_xmpp=registry.is_xmpp(target.kind),
+            # Asked with each heartbeat.
+            unfit_commands=lru_cache(maxsize=1)(partial(unfit_commands, config, target)),
             event_commands=frozenset(handover.command for handover in handovers if handover.target == target.name),
         )
 

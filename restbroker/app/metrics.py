@@ -115,6 +115,7 @@ def snapshot(pool: WorkerPool, counters: Counters) -> Mapping[str, Json]:
         "limits": _limits(target, breaker.semaphore.limit),
         "limited": pool.hindrance,
         "server_version": breaker.server_version,
+        "unfit_commands": pool.plan.unfit_commands(breaker.server_version),
         "tokens": pool.plan.tokens.digests([target]),
         "quiet": pool.quiet.is_set(),
         # A pool that only finishes what it has is not the one that its target's metrics are about.

@@ -50,6 +50,9 @@ class TargetPlan:
     is_xmpp: bool = True
     """Whether the server speaks XMPP."""
 
+    unfit_commands: Callable[[str | None], Mapping[str, Json]] = lambda _version: {}
+    """Returns why this version of the server does not take commands of the configuration, by their places."""
+
     event_commands: frozenset[str] = frozenset()
     """The commands that events become, whose dead jobs are counted by themselves."""
 

@@ -150,7 +150,7 @@ def _findings(config: ConfigOption, test: Callable[[LoadedConfig], Sequence[Find
 
 
 def _fields(finding: Finding) -> dict[str, str | None]:
-    return attrs.asdict(finding, filter=lambda field, _: field.name != "cause")
+    return attrs.asdict(finding, filter=lambda field, _: field.name not in ("cause", "version"))
 
 
 def _cell(text: str | None) -> str:

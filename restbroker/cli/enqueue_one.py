@@ -117,17 +117,16 @@ def fit_arguments(
     fit = best_fit(signatures, typed.values, default_host)
     if fit is None:
         if not any_command:
-            of = f"{signatures.kind} {signatures.version}".strip()
             output.say(
-                f"note: restbroker knows no command {signatures.command} of {of}: it is passed on as it is, and the "
-                "job dies if the server has none either."
+                f"note: restbroker knows no command {signatures.command} of {signatures.server}: it is passed on as it "
+                "is, and the job dies if the server has none either."
             )
         return None, typed.values
     spec, reason = fit.spec, fit.reason
     values = _coerced_where_it_can_be(spec, typed.values) if any_command else coerce(spec, typed.values)
     if reason is not None and not any_command:
         lists = f"`restbroker commands {spec.name}` lists what each version takes; --any queues it as it is."
-        raise UsageError(reason, f"This is how {f'{signatures.kind} {signatures.version}'.strip()} takes it. {lists}")
+        raise UsageError(reason, f"This is how {signatures.server} takes it. {lists}")
     # Behind the refusal: what a mistyped name holds is advised on when it has the right one.
     arguments.note_secrets(spec, typed)
     _note_addresses(spec, values, default_host)

@@ -49,6 +49,10 @@ _MIXED: Final = (
 )
 _CAUSES: Final[Mapping[str, Cause]] = {"TargetDenied": "refused", "TargetDown": "target"}
 _UNREAD: Final = "Start `restbroker run` with this configuration, reload one that has another, or check its log."
+_UNFIT: Final = (
+    "Its jobs die. Write it as that version takes it (`restbroker commands NAME` lists what each version takes), and "
+    "reload restbroker; after a change in Events restart it."
+)
 _STOPPED: Final = "`restbroker keys` shows them; `keys retry` retries the dead job, `keys skip` goes on without it."
 
 
@@ -111,6 +115,7 @@ def target_problems(seen: Snapshot, named: Iterable[str] = ()) -> Iterator[Alarm
     for target, limit in held:
         code = "Refused" if limit == "refused" else "DeadSetFull"
         yield Alarm(code, str(target), True, f"{target}: {words.LIMITS[limit]}", words.LIMIT_HINTS[limit], "targets")
+    yield from _of_commands(seen)
     yield from _of_processes(seen.targets)
     shown = {(pool.target, pool.state) for pool in alive}
     paused = {name: seen.pauses.get(name, ()) for name in named} | {str(pool.target): pool.pauses for pool in alive}
@@ -144,6 +149,33 @@ def _of_states(alive: Sequence[PoolState], waiting: Mapping[str, int]) -> Iterat
         hint = f"{pools[0].hint or ''} {_DOWN.format(target=target)}".lstrip() if state == "down" else pools[0].hint
         code = "TargetDenied" if state == "denied" else "TargetDown"
         yield Alarm(code, target, True, f"{target} {does}{part}{about}{why}", hint, "targets")
+
+
+def _of_commands(seen: Snapshot) -> Iterator[Alarm]:
+    """Yield a problem for each command of a configuration that its server does not take, as processes say.
+
+    Where they know several versions of one server, nothing is known of what it takes.
+    """
+    unfit: dict[str, dict[str, Json]] = {}
+    for pool in seen.targets:
+        # One that only ends what it has was perhaps started with another configuration.
+        is_meant = pool.takes_jobs and not pool.is_gone and pool.identity in seen.registrations
+        found = seen.registrations[pool.identity].facts.get("unfit_commands") if is_meant else None
+        unfit.setdefault(str(pool.target), {}).update(found if isinstance(found, dict) else {})
+    for target, places in unfit.items():
+        if len(server_versions(seen, target)) == 1:
+            yield from (unfit_command(target, place, why) for place, why in places.items())
+
+
+def unfit_command(target: str, place: str, why: Json) -> Alarm:
+    """Return the problem of the command at this place of a configuration, which the target's server does not take."""
+    return Alarm("CommandUnfit", target, True, f"{place}: {why}", _UNFIT, "targets")
+
+
+def server_versions(seen: Snapshot, target: str) -> set[str]:
+    """Return the versions of the target's server that living processes know."""
+    pools = (pool for pool in seen.targets if pool.target == target and not pool.is_gone)
+    return {pool.server_version for pool in pools if pool.server_version is not None}
 
 
 def _of_processes(pools: Sequence[PoolState]) -> Iterator[Alarm]:

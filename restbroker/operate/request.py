@@ -92,6 +92,11 @@ class Signatures:
     forms: Sequence[CommandSpec]
 
     @property
+    def server(self) -> str:
+        """The server's kind and version, for people."""
+        return f"{self.kind} {self.version}".strip()
+
+    @property
     def spec(self) -> CommandSpec | None:
         """What the server's version takes; None if nothing is known of it."""
         return next(iter(self.forms), None)
@@ -216,12 +221,22 @@ def blame(member: str, hint: str = "") -> Iterator[None]:
 
 
 def check_periodic(config: Config, problems: Problems) -> None:
-    """Add a problem for each periodic command that can be no job: its command, arguments, target, queue or token."""
+    """Add a problem for each periodic command that can be no job: its command, arguments, target, queue or token.
+
+    Note a command of which nothing is known.
+    """
     for command in config.periodic:
+        place = at("Periodic", command.name)
         try:
-            _request(config, command)
+            name, _ = _request(config, command)
         except WrongMember as wrong:
-            problems.refuse(at(at("Periodic", command.name), wrong.member), wrong.text)
+            problems.refuse(at(place, wrong.member), wrong.text)
+            continue
+        target = target_of(config.targets, name, None, command.command)
+        if not has_command(target, command.command):
+            message = f"{place} has {command.command}, which is no known command of {target.kind}."
+            hint = "`restbroker commands` lists them. If a module of the server adds it, all is well."
+            problems.note("CommandUnknown", message, hint)
 
 
 def periodic_requests(config: Config) -> Iterator[PeriodicRequest]:

@@ -36,7 +36,7 @@ class Finding:
     """The result of one check; `area` is config, redis, Roster, Events or a target's name.
 
     `code` is stable, for machines. A `hint` of several lines consists of lines for a configuration file. `cause`
-    matters for problems only.
+    matters for problems only. `version`: what the server says of itself, where that was found out.
     """
 
     level: Level
@@ -46,6 +46,7 @@ class Finding:
     why: str | None = None
     hint: str | None = None
     cause: Cause = "other"
+    version: str | None = None
 
 
 @define(eq=False)

@@ -125,6 +125,7 @@ async def check(target: "Target") -> "list[Finding]":
             message=remove_secrets(finding.message, target),
             why=remove_secrets(finding.why, target),
             hint=remove_secrets(finding.hint, target),
+            version=remove_secrets(finding.version, target),
         )
         for finding in findings
     ]

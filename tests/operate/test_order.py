@@ -374,7 +374,7 @@ def test_check_tells_stopped_keys_also_without_order_by(client: Client, settings
     without = attrs.evolve(settings, targets=(attrs.evolve(target, order_by=None, on_dead="go"),))
 
     def found(config: Config) -> list[Finding]:
-        return [finding for finding in check_now(client, config) if finding.code == "OrderStopped"]
+        return [finding for finding in check_now(client, config, {}) if finding.code == "OrderStopped"]
 
     assert found(settings) == []
     stop(client, target, "ann", "right-token")

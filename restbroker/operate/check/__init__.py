@@ -27,12 +27,14 @@ _NO_ANSWER: Final = frozenset({"Unreachable", "TlsFailed", "Silent"})
 
 def check(loaded: LoadedConfig) -> list[Finding]:
     """Return all findings. It takes some seconds if a server is down."""
+    of_targets = trio.run(_check_targets, loaded.config.targets)
+    versions = {finding.area: finding.version for finding in of_targets if finding.version is not None}
     return [
         *check_config(loaded),
-        *check_store(loaded.config),
+        *check_store(loaded.config, versions),
         *check_services(loaded.config),
         *check_readers(loaded.config),
-        *trio.run(_check_targets, loaded.config.targets),
+        *of_targets,
     ]
 
 

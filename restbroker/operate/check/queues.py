@@ -7,7 +7,7 @@ first are looked at, and each question takes some seconds at most. Each raises `
 import shlex
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
@@ -20,8 +20,9 @@ from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queu
 from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.names import listed, nearest
-from restbroker.operate.problems import problems
+from restbroker.operate.problems import problems, server_versions, unfit_command
 from restbroker.operate.system import Queue, Snapshot, stopped_keys, system, target_state, unless_refused
+from restbroker.operate.written_commands import unfit_commands
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, ok
 from restbroker.store import migration, sets, survey
@@ -54,11 +55,12 @@ def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[F
     yield from _commands_of_events(config, seen)
 
 
-def check_now(client: Client, config: Config) -> Iterator[Finding]:
+def check_now(client: Client, config: Config, versions: Mapping[str, str | None]) -> Iterator[Finding]:
     """Yield the table of what is wrong now, without what `check.redis` sees itself: of Redis, and of its queues' keys.
 
     While no process of this configuration runs, its own queues are only noted; while none runs at all, that is not
-    wrong, and what those left behind that are gone is told by `check_unfinished`.
+    wrong, and what those left behind that are gone is told by `check_unfinished`. The commands of this configuration
+    are read, too, for the version that a server just said (`versions`, by target), else for that which processes know.
     """
     seen = system(client, config.queues)
     own, living = {target.name for target in config.targets}, {pool.target for pool in seen.targets if not pool.is_gone}
@@ -69,6 +71,12 @@ def check_now(client: Client, config: Config) -> Iterator[Finding]:
             yield attrs.evolve(row.finding, level="note")
         elif row.code not in told and not (row.code == "WrongType" and is_own):
             yield row.finding
+    for target in config.targets:
+        known = server_versions(seen, target.name)
+        version = versions.get(target.name) or next(iter(known), None)
+        # Where processes know several, nothing is known of what it takes.
+        unfit = unfit_commands(config, target, version) if len(known) < 2 else {}
+        yield from (unfit_command(target.name, place, why).finding for place, why in unfit.items())
 
 
 def check_hands(client: Client, config: Config) -> Sequence[Finding]:

@@ -6,8 +6,9 @@ hides is a note, not a guess.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from restbroker.config.core import Config
@@ -51,8 +52,11 @@ _SAVED: Final = {"always": "Saved", "everysec": "SavedEachSecond", "no": "SavedS
 _finding = partial(TEXTS.finding, AREA)
 
 
-def check_store(config: Config) -> list[Finding]:
-    """Return all findings about Redis. Its errors that a person can fix are findings, too, and never raised."""
+def check_store(config: Config, versions: Mapping[str, str | None] = MappingProxyType({})) -> list[Finding]:
+    """Return all findings about Redis. Its errors that a person can fix are findings, too, and never raised.
+
+    `versions`: those that servers just said, by target.
+    """
     found: list[Finding] = []
     with open_store(config) as client:
         try:
@@ -73,7 +77,7 @@ def check_store(config: Config) -> list[Finding]:
                     lambda: () if any(redis_problems(facts)) else queues.check_hands(client, config),
                     lambda: queues.check_unfinished(client),
                     lambda: queues.check_due(client, config),
-                    lambda: queues.check_now(client, config),
+                    lambda: queues.check_now(client, config, versions),
                 ]
             )
             asked_here = [lambda: queues.check_signatures(client), lambda: queues.check_original(client, config)]

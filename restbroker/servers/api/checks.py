@@ -12,7 +12,7 @@ import trio
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.servers.api.health import Health
-from restbroker.servers.findings import Cause, Finding, ok
+from restbroker.servers.findings import Cause, Finding
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import MaybeSent, NotSent, Transport
 
@@ -64,7 +64,7 @@ def finding(target: Target, health: Health, hint: str | None = None) -> Finding:
     """Return `health` as a finding; with `hint` in place of its own."""
     message = f"{target.url}: {health.probe.detail}"
     if health.probe.ok:
-        return ok(target.name, health.code, message)
+        return Finding("ok", target.name, health.code, message, version=health.probe.version)
     return problem(target, health.code, message, hint or health.probe.hint, cause=_CAUSES.get(health.code, "target"))
 
 

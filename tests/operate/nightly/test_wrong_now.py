@@ -216,6 +216,17 @@ def another_token(day: Day) -> Iterator[None]:
 
 
 @contextmanager
+def a_command_of_another_version(day: Day) -> Iterator[None]:
+    room, member = {"service": "conference.example.org"}, {"affiliation": "member"}
+    forms = {"name": "ops", **room, "jid": "ann@example.org"}, {"room": "ops", **room, "user": "ann", "host": "x.org"}
+    wrong = forms["23.01" in day.shell("targets", "--json").stdout]
+    command = {"Cron": "@yearly", "Command": "set_room_affiliation", "Arguments": {**wrong, **member}}
+    day.configure("other.json", Periodic={"speak": {**command, "Target": "ejabberd"}})
+    with day.run("other.json"):
+        yield
+
+
+@contextmanager
 def a_server_that_is_away(day: Day) -> Iterator[None]:
     """Of a source, in a process of another file."""
     options = {"Name": "events.example.org", "Address": f"127.0.0.1:{free_port()}", "Hosts": ["example.org"]}
@@ -415,6 +426,7 @@ CASES: Final[Sequence[tuple[str, Make, str]]] = (
     ("QueueUnserved", a_typo, "Queue restt: 1 job waits, and no process takes them"),
     ("QueueTaken", a_ruby_worker, "Queue rest: Sidekiq's ruby:1:abc takes jobs from it, too"),
     ("TokensMixed", another_token, "serve it with different tokens"),
+    ("CommandUnfit", a_command_of_another_version, "Periodic.speak: set_room_affiliation has no argument "),
     ("SourceUnread", a_server_that_is_away, "Source copies: "),
     ("SourceUnread", a_source_that_nobody_reads, "Source hook: no process takes its events"),
     ("OrderStopped", a_stopped_key, "ordered has stopped keys (1 key"),
