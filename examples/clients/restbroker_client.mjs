@@ -40,8 +40,8 @@ const seconds = (given, least = -Infinity) => {
   if (Number.isFinite(given) && given > least) return given
   throw new RangeError(`${given} is no number of seconds${least ? '' : ' above 0'}`)
 }
-// Without retries: when an answer of Redis is lost, ioredis would push the job a second time.
-const OPTIONS = { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false, commandTimeout: 10000 }
+// Set when the address was read, whose query would win over options of ioredis: a retry pushes a job twice.
+const OWN = { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false, commandTimeout: 10000, socketTimeout: undefined }
 
 const ask = (jid, promise, pushes) => promise.catch(error => {
   if (pushes && error.name === 'ReplyError') throw Object.assign(error, { command: null }) // it has the token
@@ -52,7 +52,8 @@ export class Restbroker {
   constructor (url = process.env.REDIS_URL || 'redis://127.0.0.1:6379/0', queue = 'rest') {
     this.token = secret(process.env)
     this.queue = queue
-    this.redis = new Redis(url, OPTIONS).on('error', () => {}) // each push says it itself
+    this.redis = new Redis(url).on('error', () => {}) // each push says it itself
+    Object.assign(this.redis.options, OWN)
   }
 
   /** Queue a job, for now or `at` (epoch seconds); return its id. Without a connection it throws, and sends nothing. */

@@ -41,8 +41,11 @@ class Client
     public function wait(string $jid, float $timeout = 10): array
     {
         self::check($timeout);
+        $node = $this->redis->getConnection(); // it gives up reading by its own time-out: ask for less
+        $reads = $node instanceof \Predis\Connection\NodeConnectionInterface ? $node->getParameters()->read_write_timeout : null;
+        $most = ($reads ??= (float) ini_get('default_socket_timeout')) > 0 ? min(5, $reads / 2) : 5;
         for ($end = microtime(true) + $timeout, $found = null; !$found && ($left = $end - microtime(true)) > 0;)
-            $found = $this->ask($jid, 'blpop', ["restbroker:reply:$jid"], min(max($left, 0.01), 5)); // an older Redis: less is for ever
+            $found = $this->ask($jid, 'blpop', ["restbroker:reply:$jid"], min(max($left, 0.01), $most)); // an older Redis: less is for ever
         $found || throw new Unknown("No answer to the job $jid within $timeout s. It may still run.", $jid);
         ['outcome' => $outcome, 'error' => $error] = $answer = (array) json_decode($found[1], true) + ['outcome' => null, 'error' => null];
         if (array_intersect([$outcome, $answer['first']['outcome'] ?? ''], ['delivered', 'negative'])) return $answer;

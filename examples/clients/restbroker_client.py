@@ -8,6 +8,9 @@ import time
 
 import redis
 
+# Set when the address was read, whose query would win over arguments of redis-py: a retry pushes a job twice.
+OWN = {"socket_timeout": 10, "retry": None, "retry_on_timeout": False, "retry_on_error": [], "encoding": "utf-8"}
+
 
 class NotDone(Exception):
     def __init__(self, text, jid, answer=None):
@@ -46,7 +49,7 @@ def secret():
 class Restbroker:
     def __init__(self, url=None, queue="rest"):
         url = url or os.environ.get("REDIS_URL") or "redis://127.0.0.1:6379/0"
-        self.redis = redis.Redis.from_url(url, socket_timeout=10, retry=None)  # its retries would push a job twice
+        self.redis = redis.Redis(connection_pool=redis.ConnectionPool(**{**redis.connection.parse_url(url), **OWN}))
         self.token, self.queue = secret(), queue
 
     def push(self, command, arguments, *, at=None, **fields):

@@ -4,6 +4,7 @@ Python, Ruby and PHP by day; Node, whose ioredis comes from npm, and Go, which c
 that is missing is a failure that says how to install it.
 """
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -24,12 +25,12 @@ from tests.support.beside_ruby import Beside, beside_ruby
 from tests.support.redis_server import RedisServer
 from tests.support.ruby import environment
 from tests.support.shared import TOKEN
-from tests.support.tcp_proxy import Loss, TcpProxy
+from tests.support.tcp_proxy import Hold, Loss, TcpProxy
 from tests.support.wait import until
 
 HERE: Final = Path(__file__).parent
 CLIENTS: Final = ROOT / "examples" / "clients"
-LONGEST: Final[Mapping[str, int]] = {"py": 100, "rb": 85, "php": 80, "mjs": 90, "go": 155}
+LONGEST: Final[Mapping[str, int]] = {"py": 100, "rb": 85, "php": 82, "mjs": 91, "go": 155}
 PROGRAMS: Final[Mapping[str, tuple[str, ...]]] = {
     "py": (sys.executable,),
     "rb": ("/usr/bin/ruby",),
@@ -49,6 +50,18 @@ IOREDIS: Final = HERE / "node_modules" / "ioredis"
 LANGUAGES: Final = [
     pytest.param(name, marks=[pytest.mark.nightly] if name in {"mjs", "go"} else []) for name in PROGRAMS
 ]
+QUERIES: Final[Mapping[str, str]] = {
+    "py": "retry_on_error=x&socket_timeout=0.3",
+    "rb": "timeout=0.3",
+    "php": "read_write_timeout=0.3",
+    "mjs": "autoResendUnfulfilledCommands=true&maxRetriesPerRequest=9&socketTimeout=300",
+    "go": "read_timeout=300ms",
+}
+"""What an address may say; none of it repeats a push or ends a wait."""
+OF_REDIS_PY: Final = (
+    *("retry_on_timeout=true", "retry_on_error=x", "retry=3", "socket_timeout=0.01", "health_check_interval=1"),
+    *("decode_responses=true", "encoding=utf-16", "protocol=3", "legacy_responses=false", "max_connections=1"),
+)
 
 
 @attrs.frozen
@@ -162,6 +175,7 @@ def test_unknown_fate_of_a_job_is_reported_as_unknown(client: Client, beside: Be
         ("call", 1, "check_account", user("slow", takes_s=1.5), {}),
         ("wait", 20),
         ("push", 0, "check_account", user("lost push"), {"idempotency_key": "lost-1"}),
+        redis_url=f"redis://127.0.0.1:{client.line.port}/0?{QUERIES[client.language]}",
     )
     assert "may still run" in slow["unknown"]
     assert awaited["done"]["outcome"] == "delivered"
@@ -171,6 +185,24 @@ def test_unknown_fate_of_a_job_is_reported_as_unknown(client: Client, beside: Be
     until(lambda: len(arrived(beside)) > 1, "both arrive")
     beside.wait_until_finished()
     assert arrived(beside) == ["slow", "lost push"]
+
+
+@pytest.mark.parametrize("query", OF_REDIS_PY)
+def test_no_query_for_redis_py_queues_a_job_twice(query: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(CLIENTS)
+    monkeypatch.setenv("RESTBROKER_TOKEN", TOKEN)
+    module = importlib.import_module("restbroker_client")
+    monkeypatch.setitem(module.OWN, "socket_timeout", 0.5)  # ten seconds are long for a test
+    held = Hold(b"LPUSH", executed=True)
+    with TcpProxy(int(redis_url.rpartition(":")[2].partition("/")[0])) as line:
+        line.holds.append(held)
+        broker = module.Restbroker(f"redis://127.0.0.1:{line.port}/0?{query}", queue="tés")
+        with pytest.raises(module.Unknown, match=r"Timeout"):
+            broker.push("register", {})
+        held.release.set()
+        assert broker.redis.llen("queue:tés") == 1
+        with pytest.raises(module.Unknown, match=r"No answer .* within 0.1 s"):
+            broker.wait("0a1b2c3d4e5f0a1b2c3d4e5f", 0.1)
 
 
 @pytest.mark.parametrize("client", LANGUAGES, indirect=True)
