@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -44,6 +45,13 @@ def tool(place: Path, name: str, line: str) -> None:
 def environment(place: Path) -> dict[str, str]:
     url = json.loads((place / "env.json").read_text())["RedisURL"]
     return clean_environment({"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "REDIS_URL": url})
+
+
+def test_ci_calls_what_readme_says_proves_it() -> None:
+    said, how = README.read_text("utf-8"), (ROOT / "Makefile").read_text("utf-8").partition("\ntest:")[2]
+    assert re.findall(r"(?m)^    make (\w+) ", said)[:2] == ["demo", "test"]
+    assert re.findall(r"(?m)^make (test) ", (ROOT / ".ci" / "run").read_text("utf-8")) == ["test"]
+    assert all("eight minutes" in text and "1 GB" in text for text in (said, how))
 
 
 def test_each_example_pushes_a_job_that_a_broker_takes(place: Path, redis_url: str) -> None:
