@@ -38,7 +38,8 @@ Take the alert rules in [prometheus-alerts.yml](../examples/prometheus-alerts.ym
 | jobs that die | `restbroker_failures_total{fate="dead"}` | it grows |
 | how long the next job of a queue has waited | `restbroker_queue_latency_seconds` | above 300, and the queue is not paused |
 | what restbroker itself finds wrong | `restbroker_problems{code!~".*Paused"}` | above 0 |
-| no process is ready | `restbroker_ready` | 0, or absent |
+| a process that takes no jobs | `restbroker_ready` | 0 |
+| no process runs | `restbroker_problems{code="NotRunning"}` of a `restbroker web`; else `restbroker_build_info` | above 0; absent |
 | the length of queues, retries and the dead set | `restbroker_queue_jobs`, `restbroker_set_jobs{set}` | they only grow |
 
 - **While Redis is away** it answers within three seconds with what the process itself knows.
@@ -47,6 +48,8 @@ Take the alert rules in [prometheus-alerts.yml](../examples/prometheus-alerts.ym
 - **Labels**: a command that is not in the target's catalogue, and what is beyond 200 commands or codes, is `other`.
 - **Several processes on one Redis**: scrape each. For values from Redis use the maximum, not the sum
   (`max by (queue) (restbroker_queue_jobs)`).
+- **If you scrape only a `restbroker web`**, you have [what is in Redis](#what-is-in-redis-for-all-processes-on-it), which is
+  enough for the first group of the rules. The second one asks what each broker knows of itself.
 
 ## OpenTelemetry, Datadog, statsd
 
@@ -88,7 +91,7 @@ Names that end in `_total` are counters. The others are gauges unless they are c
 
 ### What the process knows
 
-Counted or measured by the scraped process.
+Counted or measured by the scraped process; `restbroker web` has only `restbroker_build_info`.
 
 """  # noqa: E501  a row of a table is one line
 _OF_REDIS = """

@@ -9,12 +9,16 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from dev.tools.pages import ROOT
-from restbroker.telemetry.metrics import METRICS
+from restbroker.job.outcome import Deferred, Delivered, Rejected, Uncertain
+from restbroker.telemetry.counters import NO_FAILURES
+from restbroker.telemetry.metrics import METRICS, REDIS
 from restbroker.web.metrics import exposition
 
 DASHBOARD: Final[dict[str, Any]] = json.loads((ROOT / "examples" / "grafana-dashboard.json").read_text("utf-8"))
 ALERTS: Final[dict[str, Any]] = yaml.safe_load((ROOT / "examples" / "prometheus-alerts.yml").read_text("utf-8"))
 RULES: Final[list[dict[str, Any]]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
+EVERY_PROCESS: Final = {metric.name for metric in REDIS} | {"restbroker_build_info"}
+"""What each process serves that is scraped; a night asks `restbroker web`, which serves no more."""
 TARGETS: Final = [target for panel in DASHBOARD["panels"] if panel["type"] != "row" for target in panel["targets"]]
 OF_PROMETHEUS: Final = {"job", "instance", "le"}
 NAME: Final = re.compile(r"\b(?:restbroker|process|python)_\w+")
@@ -43,6 +47,22 @@ def test_each_query_can_be_read_and_its_metrics_and_labels_exist() -> None:
         if not names or not names <= samples or not used <= labels_of(expression):
             wrong.append(expression)
     assert not wrong
+
+
+def test_each_alert_fits_each_documented_scrape() -> None:
+    """Of any one process, or of all brokers: none fires for ever, and its group says where it cannot fire."""
+    every, brokers = ([rule["expr"] for rule in group["rules"]] for group in ALERTS["groups"])
+    for expression in (*every, *brokers):
+        asked = [set(NAME.findall(part)) for part in re.split(r"\b(?:or|unless)\b", expression)]
+        assert any(names <= EVERY_PROCESS for names in asked) == (expression in every), expression
+        assert set(re.findall(r"absent\((\w+)", expression)) <= EVERY_PROCESS
+
+
+def test_what_counts_as_failure_is_named() -> None:
+    tries = {kind.__name__.lower() for kind in (Delivered, Rejected, Deferred, Uncertain)}
+    (expression,) = [rule["expr"] for rule in RULES if rule["alert"] == "RestbrokerManyFailures"]
+    of_rule = [set(names.split("|")) for names in re.findall(r'outcome=~"([^"]*)"', expression)]
+    assert of_rule == [tries - NO_FAILURES, tries]
 
 
 def test_each_alert_has_its_own_name_meaning_and_advice() -> None:
