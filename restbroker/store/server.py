@@ -1,7 +1,8 @@
 """Facts about the Redis server itself.
 
 Used by the reaper (is it still the same server?), at a start, by `check`, `migrate`, the stats and `verify`. Always
-holds: a setting that a managed Redis hides (CONFIG) is None, not an error.
+holds: a setting that a managed Redis hides (CONFIG) is None, not an error; where it hides INFO, its version comes of
+HELLO.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from restbroker.errors import StoreRefused
 from restbroker.light import frozen
-from restbroker.store.client import Client, integer, mapping, microseconds, text
+from restbroker.store.client import Client, integer, items, mapping, microseconds, text
 
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)
@@ -137,16 +138,16 @@ def mib(size_bytes: int) -> str:
 
 def require_supported(client: Client) -> None:
     """Raise `StoreRefused` if this Redis, which it names, is too old to keep the promises; or `StoreUnavailable`."""
-    version, is_valkey = _version(info(text(client.command("INFO", "server"))))
+    version, is_valkey = _version(_of_server(client))
     if not _is_supported(version, is_valkey=is_valkey):
         product = _product(version, is_valkey=is_valkey)
         raise StoreRefused(f"{product} at {client.address} is too old. {TOO_OLD}", NEWER_REDIS)
 
 
 def product(client: Client) -> str | None:
-    """Return name and version, for people; None where INFO is not allowed. Raise `StoreUnavailable`."""
+    """Return name and version, for people; None where neither is told. Raise `StoreUnavailable`."""
     try:
-        version, is_valkey = _version(info(text(client.command("INFO", "server"))))
+        version, is_valkey = _version(_of_server(client))
     except StoreRefused:
         return None
     return _product(version, is_valkey=is_valkey)
@@ -155,6 +156,15 @@ def product(client: Client) -> str | None:
 def time_s(client: Client) -> float:
     """Return the server's clock, epoch seconds. Raise `StoreUnavailable` or `StoreRefused`."""
     return microseconds(client.command("TIME")) / 1e6
+
+
+def _of_server(client: Client) -> dict[str, str]:
+    """Return INFO's lines on the server; where that is not allowed, its version as HELLO says it."""
+    try:
+        return info(text(client.command("INFO", "server")))
+    except StoreRefused:
+        _, name, _, version, *_ = items(client.command("HELLO"), 4)  # server NAME version VERSION …
+        return {"valkey_version" if name == b"valkey" else "redis_version": text(version)}
 
 
 def _version(fields: Mapping[str, str]) -> tuple[str, bool]:

@@ -11,7 +11,7 @@ from restbroker.store.client import Client, open_client
 from restbroker.store.jobs import register
 from restbroker.store.key_types import MisusedKey, find_misused, types
 from restbroker.store.queues import peek
-from restbroker.store.server import read_setting, require_supported, time_s
+from restbroker.store.server import product, read_setting, require_supported, time_s
 from restbroker.store.server import server as ask
 from restbroker.store.stats import IdentityView, QueueView, overview
 from restbroker.store.survey import SCAN_COUNT, Orphan
@@ -195,12 +195,18 @@ def test_server_reports_limits_disk_and_database_sizes(client: Client, server: S
 
 
 @on_both
-def test_settings_are_unknown_where_config_is_forbidden(client: Client, server: Server) -> None:
+def test_a_server_that_forbids_config_and_info_says_its_version(client: Client, server: Server) -> None:
+    known = product(client)
     server.raw.execute_command("ACL", "SETUSER", "plain", "on", "nopass", "+@all", "-config", "~*")
     url = f"redis://plain:x@127.0.0.1:{server.process.port}/0"
     opened = open_client(attrs.evolve(server.settings, url=url))
     try:
         assert (ask(opened).appendfsync, ask(opened).save, read_setting(opened, "save")) == (None, None, None)
+        server.raw.execute_command("ACL", "SETUSER", "plain", "-info")
+        require_supported(opened)
+        assert product(opened) == known
+        with pytest.raises(StoreRefused):
+            ask(opened)
     finally:
         opened.close()
         server.raw.execute_command("ACL", "DELUSER", "plain")
