@@ -10,10 +10,9 @@ import argparse
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import trio
@@ -45,7 +44,7 @@ def main() -> None:
 
 def recorded(name: str, root: str = "") -> Iterator[tuple[Path, str, list[str]]]:
     """Yield each file with its text as the server answers now, and the requests that were not answered so before."""
-    with _folder(root) as folder, SERVERS[name].started(folder, root) as (version, source, tap, files):
+    with TemporaryDirectory() as folder, SERVERS[name].started(Path(folder), root) as (version, source, tap, files):
         for each in files:
             file = FOLDER / name / version / f"{each}.json"
             lines = _lines(file if file.exists() else max(FOLDER.glob(f"{name}/*/{each}.json")))
@@ -57,21 +56,6 @@ def recorded(name: str, root: str = "") -> Iterator[tuple[Path, str, list[str]]]
             head = json.dumps({"server": f"{name} {version}", "source": source, "exchanges": []}, ensure_ascii=False)
             text = head.removesuffix("]}") + "\n" + ",\n".join(written) + "\n]}\n"
             yield file, text, [_short(exchange["request"]) for exchange in exchanges if _same(exchange) not in known]
-
-
-@contextmanager
-def _folder(root: str) -> Iterator[Path]:
-    """A folder of the server's own, which has the same path within its root."""
-    with tempfile.TemporaryDirectory(prefix="record-", dir=f"{root}/tmp") as made:
-        if not root:
-            yield Path(made)
-            return
-        link = Path("/tmp", Path(made).name)  # noqa: S108  # a root has no other folder that is sure to be there
-        link.symlink_to(made)
-        try:
-            yield link
-        finally:
-            link.unlink()
 
 
 async def _exchanges(tap: Tap, steps: Steps) -> Sequence[Mapping[str, Any]]:

@@ -1,13 +1,15 @@
 """A Debian of its own, booted with systemd: for tests of what is installed there. Only root can make one.
 
-Always holds: it has no network while it is booted, and all of it is gone afterwards. What is downloaded for it comes
-from where apt on this machine has its packages, in the same way.
+Always holds: it has no network while it is booted, and all of it is gone afterwards but what is `kept`. What is
+downloaded for it comes from where apt on this machine has its packages, in the same way.
 """
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Final
 
 import attrs
 
+from dev.tools.pages import ROOT
 from tests.support.wait import until
 
 _ENVIRONMENT: Final = {
@@ -23,6 +26,8 @@ _ENVIRONMENT: Final = {
     "LANG": "C.UTF-8",
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 }
+_KEPT: Final = ROOT / "build" / "debians"
+_KEPT_S: Final = 7 * 86_400.0
 _CHROOT: Final = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc=/proc", "--wd=/")
 _BOOT: Final = """\
 for at in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
@@ -78,18 +83,44 @@ class Booted:
 @contextmanager
 def debian(suite: str, folder: Path, *packages: str) -> Iterator[Tree]:
     """A bare Debian of this release with these packages."""
-    assert os.geteuid() == 0, "Only root can make a Debian tree and boot it: run this test as root."
     tree = Tree(folder / suite)
     try:
-        _ran(["debootstrap", "--variant=minbase", suite, str(tree.path), _mirror()])
-        settings = [line for line in _ran(["apt-config", "dump"]).splitlines() if line.startswith("Acquire::")]
-        (tree.path / "etc/apt/apt.conf.d/90ours").write_text("\n".join(settings))
-        (tree.path / "etc/dpkg/dpkg.cfg.d/90ours").write_text("force-unsafe-io\n")
+        Tree(kept(suite)).copied(tree.path)
         tree.use(suite)
         tree.apt_get("install", "--no-install-recommends", *packages)
         yield tree
     finally:
         shutil.rmtree(tree.path, ignore_errors=True)
+
+
+def kept(suite: str, *packages: str) -> Path:
+    """Returns the root of a Debian of this release with these packages, which is made again after a week."""
+    assert os.geteuid() == 0, "Only root can make a Debian tree and boot it: run this test as root."
+    place = _KEPT / "-".join((suite, *packages))
+    new = _KEPT / "new" / place.name
+    new.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = place / "etc/apt/sources.list"
+        if not made.exists() or time.time() - made.stat().st_mtime > _KEPT_S:
+            for old in (place, new):
+                shutil.rmtree(old, ignore_errors=True)
+            if packages:
+                new.mkdir()
+                with debian(suite, new, *packages) as tree:
+                    tree.path.rename(place)
+            else:
+                _make_bare(suite, new)
+                new.rename(place)
+    return place
+
+
+def _make_bare(suite: str, root: Path) -> None:
+    _ran(["debootstrap", "--variant=minbase", suite, str(root), _mirror()])
+    settings = [line for line in _ran(["apt-config", "dump"]).splitlines() if line.startswith("Acquire::")]
+    (root / "etc/apt/apt.conf.d/90ours").write_text("\n".join(settings))
+    (root / "etc/dpkg/dpkg.cfg.d/90ours").write_text("force-unsafe-io\n")
+    (root / "etc/apt/sources.list").touch()
 
 
 @contextmanager

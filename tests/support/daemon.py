@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Final, Self
@@ -19,6 +20,13 @@ from tests.support.wait import until
 
 START_TIMEOUT_S: Final = 300.0
 _TAIL_LINES: Final = 30
+_BIND: Final = """\
+root=$1 shared=$2; shift 2
+mkdir -p "$root$shared" && for at in "$shared" /dev /proc; do mount --rbind "$at" "$root$at" || exit; done
+exec chroot "$root" "$@"
+"""
+_CHROOT: Final = ("unshare", "--mount", "sh", "-c", _BIND, "sh")
+"""What is mounted is seen by the server alone, and gone with it."""
 
 
 @attrs.define
@@ -28,8 +36,8 @@ class Daemon:
     name: ClassVar[str]
     logs: ClassVar[tuple[str, ...]] = ("output.log",)
     directory: Path
-    root: str = attrs.field(default=os.environ.get("SERVERS_ROOT", ""), kw_only=True)
-    """A folder with an unpacked system in which it runs by chroot; `directory` is then the same path in there."""
+    root: str = attrs.field(factory=lambda: os.environ.get("SERVERS_ROOT", ""), kw_only=True)
+    """A folder with an unpacked system in which it runs by chroot. Our temporary files are there, by the same paths."""
     process: subprocess.Popen[bytes] | None = attrs.field(default=None, init=False)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -85,7 +93,7 @@ class Daemon:
     def _run(self, *command: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         with (self.directory / "output.log").open("ab") as output:
             return spawn(
-                ("chroot", self.root, *command) if self.root else command,
+                (*_CHROOT, self.root, tempfile.gettempdir(), *command) if self.root else command,
                 cwd=self.directory,
                 env=env,
                 stdin=subprocess.DEVNULL,
