@@ -32,7 +32,10 @@ def emissions(source: EventSource, target: Target, parties: Parties, text: str) 
             "Create two accounts for this, and name them with --from and --to.",
         )
     backend = {"mongooseim-amqp": "rabbit", "mongooseim-sns": "sns"}.get(source.kind, "http")
-    path = "" if source.path is None else f" (its path must be {source.path}, with the secret of this source)"
+    path = ""
+    if backend == "http":
+        joined = "path_prefix and path, which loses its first /, must make"
+        path = f" ({joined} {source.path} with the secret of this source)"
     command = Command("stanza.sendMessage", {"from": parties.sender, "to": parties.receiver, "body": text})
     look_at = (
         f"Check [modules.mod_event_pusher.{backend}] in MongooseIM{path}: is it loaded for the host of "

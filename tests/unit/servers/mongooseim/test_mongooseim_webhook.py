@@ -16,9 +16,9 @@ from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Delivered, Rejected
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
-from restbroker.servers.event_contract import HookRequest, MalformedEvent
+from restbroker.servers.event_contract import HookRequest, MalformedEvent, Parties
 from restbroker.servers.in_redis import SentMessagesInRedis
-from restbroker.servers.mongooseim.emit import message_of
+from restbroker.servers.mongooseim.emit import emissions, message_of
 from restbroker.servers.mongooseim.webhook import PushHook, open_hook, read_form
 from restbroker.transport.message import Request, Response
 from tests.support.rows import rows
@@ -185,3 +185,11 @@ async def test_unsent_message_is_not_remembered(side: Side) -> None:
     call = Call(Command("stanza.sendMessage", {"from": A, "body": "hi"}))
     assert isinstance(await connector(side).deliver(call, side), Rejected)
     assert side.noted == []
+
+
+@rows(("kind", "path"), [("mongooseim-http", "/hook"), ("mongooseim-sns", "/"), ("mongooseim-amqp", None)])
+def test_what_to_check_names_the_path_of_http_alone(kind: str, path: str | None) -> None:
+    """MongooseIM drops a `/`, so that the path is not what its file seems to say."""
+    target = Target("one", "mongooseim", Url("http", "127.0.0.1", 1, "/api"), ("one",))
+    (emitted,) = emissions(EventSource("a", kind, path=path), target, Parties("ann@x", "bob@x"), "text")
+    assert ("path, which loses its first /, must make /hook" in emitted.look_at) == (path == "/hook")
