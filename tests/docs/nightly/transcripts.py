@@ -8,6 +8,7 @@ listed in `CHANGES`.
 """
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +22,13 @@ CHANGES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
     ("SPAN", re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|µs|s|min)\b")),
     ("PROCESS", re.compile(r"\bhost:\d+(?::[0-9a-f]{12})?\b")),
     ("RATE jobs/s", re.compile(r"\b\d+\.\d jobs/s")),
-    ("TOKEN", re.compile(r"(?<=\"token\": \")\w{32}(?=\")")),
+    ("TOKEN", re.compile(r"^\w{32}$", re.MULTILINE)),
     ("pid=PID", re.compile(r"\bpid=\d+")),
     ("  ", re.compile(r" {2,}|\t")),
 )
 """What differs from one run to the next. So do job ids, but the same one must come again where it is shown again."""
 
+_OBJECTS: Final = re.compile(r'(?:\[\{".*\}\]|\{".*\})')
 _BLOCK: Final = re.compile(r'^```(\w+)(?: title="([\w./@-]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _SECTION: Final = re.compile(r"(?:\A#|^##{1,2}) (.*)$", re.MULTILINE)
 
@@ -53,6 +55,12 @@ class Recipe:
     files: Mapping[str, str]
     steps: Sequence[Step]
     read: Mapping[str, Sequence[str]]
+
+    def without(self, text: str) -> "Recipe":
+        """The same for readers whom the page tells to leave this text out wherever it stands."""
+        files = {name: whole.replace(text, "") for name, whole in self.files.items()}
+        steps = [attrs.evolve(step, typed=step.typed.replace(text, "")) for step in self.steps]
+        return attrs.evolve(self, files=files, steps=steps)
 
 
 def recipes(page: Path) -> list[Recipe]:
@@ -111,7 +119,12 @@ def alike(text: str) -> str:
     """The text without what differs from one run to the next."""
     for word, pattern in CHANGES:
         text = pattern.sub(word, text)
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    return "\n".join(_ordered(line.rstrip()) for line in text.splitlines())
+
+
+def _ordered(line: str) -> str:
+    """The line with a JSON object's members by name: their order differs from one version of a server to the next."""
+    return json.dumps(json.loads(line), sort_keys=True) if _OBJECTS.fullmatch(line) else line
 
 
 def same(shown: str, printed: str, names: Names) -> bool:
