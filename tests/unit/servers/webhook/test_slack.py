@@ -1,4 +1,7 @@
-"""Messages in the shape of Slack, as programs post them (read in their code): one text, and Slack's answer."""
+"""Messages in the shape of Slack, as programs post them (read in their code): one text, and Slack's answer.
+
+One of everything that Slack shows is in tests/golden/data/documented.
+"""
 
 import json
 import time
@@ -26,7 +29,7 @@ https://g/a/b
 bffe (https://g/1): Fix <it> & - Ann"""
 KUMA: Final[Any] = {
     "text": "Uptime Kuma Alert\n[T] Down",
-    "attachments": [{"blocks": [{"type": "header", "text": {"type": "plain_text", "text": "Uptime Kuma Alert"}}]}],
+    "attachments": [{"blocks": [{"type": "header", "text": {"text": "Uptime Kuma Alert\n[T] Down"}}]}],
 }
 HEALTHCHECKS: Final[Any] = {
     "attachments": [{"fallback": "x", "title": "Backup is DOWN.", "fields": [{"title": "Project", "value": "Home"}, 7]}]
@@ -55,9 +58,20 @@ def read(body: str, kind: str) -> str | None:
         ({"text": "hello"}, "hello"),
         (GITEA, GITEA_SAID),
         (KUMA, "Uptime Kuma Alert\n[T] Down"),
-        (HEALTHCHECKS, "Backup is DOWN.\nProject: Home"),
+        (HEALTHCHECKS, "Backup is DOWN.\nProject: Home\n7"),
         (JENKINS, "app #7 (Open (http://j))"),
         (BLOCKS, "*app* @here\nb"),
+        ({"text": "b\n\n *app* @here", **BLOCKS}, "*app* @here\nb"),
+        ({"text": "b\nmore", **BLOCKS}, "b\nmore\n*app* @here\nb"),
+        ({"text": "app", "attachments": [{"text": "app is down"}] * 2}, "app\napp is down\napp is down"),
+        ({"text": {"type": "mrkdwn", "text": 0.5}, "blocks": {"type": "new", "title": False}}, "0.5\nfalse"),
+        ({"attachments": [{"fields": [{"title": "t", "value": [1, {"x": 2}]}, {"value": {}}]}]}, 't: 1, {"x":2}'),
+        ({"attachments": [{"blocks": [{"type": "actions"}], "fallback": "f", "ts": 1}]}, "f"),
+        ({"blocks": [{"type": "rich_text", "elements": [{"text": 5}, {"type": "user", "user_id": None}]}]}, "5"),
+        (
+            {"text": "<!date^1^{date}^https://g|noon>, <!date^1^{date}|1 Jan>, <!subteam^S1>"},
+            "noon (https://g), 1 Jan, @S1",
+        ),
         ({"attachments": [7, {"fallback": "f"}, {"pretext": "p"}]}, "f\np"),
         (
             {"text": "<@U1|ann> in <#C1|dev> <https://g> <https://g|https://g> <>"},
@@ -105,6 +119,9 @@ def test_what_is_no_message_is_refused(body: str, why: str) -> None:
         {"text": "\x1b]" * 150_000 + "\x1b[" * 150_000 + "&" * 100_000},
         {"attachments": [{"title": "t", "fields": [{"title": "<a|b>"}]}] * 20_000},
         {"blocks": [{"text": {"text": "x"}}] * 30_000},
+        {"attachments": [{"title": ["x"] * 100_000, "title_link": "y" * 500_000}]},
+        {"text": [[0] * 1000] * 350},
+        {"blocks": [{"type": "rich_text", "elements": [{"elements": [{"text": "x"}] * 70_000}]}]},
     ],
 )
 def test_a_post_costs_what_its_size_costs(message: object) -> None:
