@@ -8,6 +8,7 @@ holds, even if the map finds nothing.
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, groupby
 from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -187,8 +188,6 @@ def _finder(body: Json, posted: HookRequest, usual: str | None) -> Callable[[Seq
     told = charset.UTF_8 if usual in (None, charset.UTF_16) else usual
 
     def at(place: str) -> Json:
-        if place.startswith("/"):
-            return _point(body, _names(place))
         if place.startswith("="):
             return place[1:]
         kind, _, rest = place.partition(":")
@@ -203,25 +202,36 @@ def _finder(body: Json, posted: HookRequest, usual: str | None) -> Callable[[Seq
         value = next(iter(found), None)
         return None if value is None else decode(value, told, f"{place} (Map)")
 
-    return lambda places: next((value for value in map(at, places) if value is not None), None)
+    def find(places: Sequence[str]) -> Json:
+        runs = groupby(places, lambda place: place.startswith("/"))
+        values = ([_point(body, map(_names, run))] if are_pointers else map(at, run) for are_pointers, run in runs)
+        return next((value for value in chain.from_iterable(values) if value is not None), None)
+
+    return find
 
 
-def _point(value: Json, names: Sequence[str]) -> Json:
-    """Return the value at these names; at `*`, the texts of all elements of a list, each on a line."""
-    for number, name in enumerate(names):
+def _point(value: Json, pointers: Iterable[Sequence[str]], *, as_line: bool = False) -> Json:
+    """Return the value at the first of these places that has one; `as_line`: its text, if it is one and not blank.
+
+    At `*` it is the texts of all elements of a list, a line for each: of each at the first place that it has.
+    """
+    for name, same in groupby(pointers, lambda names: names[0] if names else None):
+        rests, found = [names[1:] for names in same], None
         match value:
-            case list() if name == "*":
-                found = [_text(_point(element, names[number + 1 :])) for element in value[:_MOST_ELEMENTS]]
-                found += ["…"] if len(value) > _MOST_ELEMENTS else []
+            case _ if name is None:
                 # Git forges end the text of a commit with a newline.
-                return "\n".join(text.strip() for text in found if text and text.strip()) or None
+                found = ((_text(value) or "").strip() or None) if as_line else value
+            case list() if name == "*":
+                lines = [_point(element, rests, as_line=True) for element in value[:_MOST_ELEMENTS]]
+                lines += ["…"] if len(value) > _MOST_ELEMENTS else []
+                found = "\n".join(str(line) for line in lines if line is not None) or None
             case Mapping():
-                value = value.get(name)
+                found = _point(value.get(name), rests, as_line=as_line)
             case list() if re.fullmatch("[0-9]{1,6}", name) and int(name) < len(value):
-                value = value[int(name)]
-            case _:
-                return None
-    return value
+                found = _point(value[int(name)], rests, as_line=as_line)
+        if found is not None:
+            return found
+    return None
 
 
 def _names(pointer: str) -> list[str]:

@@ -60,13 +60,15 @@ def found(place: str | list[str], body: object, **more: Any) -> Any:
         ("header:X-One", "1"), ("header:X-Two", None), ("query:q", "a b"), ("query:none", None), ("path", "room/made"),
         ("path:0", "room"), ("path:1", "made"), ("path:2", None), (["/none", "/a/b"], 1), (["/none", "=else"], "else"),
         ("/all/*/a/b", "1\n2"), ("/all/*", "z"), ("/all/*/c", None), ("/a/*", None), ("/*", None), ("/list/*", "x\ny"),
-        ("/lines/*", "one\ntwo"),
+        ("/lines/*", "one\ntwo"), (["/all/*/a/b", "/all/*"], "1\nz\n2"), (["/all/*/c", "/a/b", "/all/*"], 1),
+        (["/all/*/a", "/all/*/a/b"], "1\n2"), (["/deep/*/in/*/x", "/deep/*/in/*/y"], "1\n2\n3"),
     ],
 )  # fmt: skip
 def test_a_place_finds_what_is_there_or_null(place: str | list[str], value: object) -> None:
     body: dict[str, Any] = {"a": {"b": 1}, "list": ["x", "y"], "x/y": {"~": True}, "": "empty"}
     body["all"] = [{"a": {"b": 1}}, "z", {"a": {"b": 2}}]
     body["lines"] = ["one\n", " \n", "two\n"]
+    body["deep"] = [{"in": [{"x": 1}, {"x": " ", "y": 2}]}, {"in": [{"y": 3}]}]
     found = read(body, query="q=a%20b&q=c", below="room/made", headers={"X-One": "1"}, map={"it": place})
     assert found.event.more == {"it": value}
     assert found.unmapped == (("it",) if value is None else ())
