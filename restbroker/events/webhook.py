@@ -40,7 +40,7 @@ from restbroker.servers.loops import REFUSAL, came_from_us
 from restbroker.serving import plain
 from restbroker.serving.plain import HttpRequest, PlainApp
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
-from restbroker.transport.room import FREE_BYTES, Holding, Room, Share, parsed_bytes
+from restbroker.transport.room import FREE_BYTES, SHARE_BYTES, Holding, Room, Share, parsed_bytes
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024
 _BODY_S: Final = 10.0
@@ -52,6 +52,7 @@ _SIGNED_METHODS: Final = ("OPTIONS", "POST")
 _UNPROVEN: Final = "The secret of this source is missing or wrong."
 _NOT_THIS_HOST: Final = "This source has no secret, and takes only what names 127.0.0.1, [::1] or localhost as Host."
 _NO_ROOM: Final = "There is no memory for it now."
+_TOO_MANY_PARTS: Final = f"It has so many small parts that it takes more than {SHARE_BYTES >> 20} MiB to read it."
 # So that a sender's ticket can name the job, which `explain` finds.
 _JOB: Final = "Restbroker-Job"
 _PROBLEM: Final = "application/problem+json"
@@ -383,8 +384,8 @@ async def _body(request: HttpRequest, holding: Holding) -> bytes:
         if part is None:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "The body was cut off, or its chunks are invalid.")
         body = b"".join(parts)
-        if size > FREE_BYTES and not holding.take_to_parse(parsed_bytes(body)):
-            raise _not_now("busy", _NO_ROOM)
+        if size > FREE_BYTES and not holding.take_to_parse(needed := parsed_bytes(body)):
+            raise _not_now("busy", _NO_ROOM) if holding.could_hold(needed) else _too_large(_TOO_MANY_PARTS)
         return body
     raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, "malformed", "The body did not arrive in time.")
 

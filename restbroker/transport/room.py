@@ -98,6 +98,10 @@ class Holding:
         self.hold(size)
         return True
 
+    def could_hold(self, size: int) -> bool:
+        """Tell whether there would be so much more if others held nothing."""
+        return self.held_bytes + size <= SHARE_BYTES
+
     def stand_in_line(self, size: int, call: Callable[[], None]) -> None:
         """Call `call` once so much is held."""
         self.share.room.line[self] = (size, call)
