@@ -41,7 +41,7 @@ from restbroker.store.server import time_s
 from restbroker.web.connection import Actions, AdminConnection, TypedEdits
 from restbroker.web.pages import PAGE, PATHS, SET, SETS, address, conditions
 from restbroker.web.render import TITLES, Shell
-from restbroker.web.route import page
+from restbroker.web.route import page, require_declared
 
 _QUESTION_S: Final = 6.0
 """How many seconds jobs are counted before a person is asked; less than `connection.TIMEOUT_S`."""
@@ -59,6 +59,12 @@ _MOST_WAITING: Final = 1e12
 _LEAST_RATE, _MOST_RATE = 0.01, 1e6
 _NUMBER: Final = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 _TOLD_APART: Final = (MAY_HAVE_RUN.why, MAY_HAVE_RUN_BEFORE.why, FOREIGN_QUEUE.why)
+_FIELDS: Final = (
+    *("verb", "all", "run", "newest", "asked", "confirmed"),
+    *("why", "rate", "repeat_unsafe", "foreign_queues"),
+)
+_MORE: Final = {"reschedule": ("time",), "move": ("queue",), "retry": ("first",), "edit": ("first", "edit")}
+"""The fields that only some verbs have."""
 _NO_QUEUE: Final = "\0"
 """The queue of a trial move whose destination is not chosen yet; no job is in it."""
 
@@ -371,6 +377,7 @@ def read(name: str, form: MultiDict[str, str]) -> ActionForm:
     verb = form.get("verb", "")
     if verb not in (_VERBS if name in SETS else act_waiting.VERBS):
         raise UsageError("No action was chosen.", "Go back, and press a button.")
+    require_declared(form, *_FIELDS, *_MORE.get(verb, ()), *(() if name in SETS else ("of",)), lists=("job", "where"))
     names, edited = tuple(form.getlist("job")), form.get("run", "") if name in SETS else ""
     # By key alone: to look for a job id may take seconds, for each. Without them, all that match would be meant.
     if len(names) > PAGE or not all(map(find.is_key, names)):
@@ -395,7 +402,7 @@ def read(name: str, form: MultiDict[str, str]) -> ActionForm:
         of=unquote(form.get("of", "")),
         edit=form.get("edit", ""),
         seen=_moment(form.get("newest", ""), form.get("asked", "")),
-        first=form.get("first") == "yes" and verb in ("retry", "edit"),
+        first=form.get("first") == "yes",
         run=edited,
     )
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import attrs
 from quart import Response, request
+from werkzeug.datastructures import MultiDict
 
 from restbroker.config.core import Config
 from restbroker.config.values import BadValue, seconds
@@ -31,7 +32,7 @@ from restbroker.store.client import Client
 from restbroker.web.connection import Actions, AdminConnection
 from restbroker.web.pages import KEY_LIMIT, address
 from restbroker.web.render import Shell
-from restbroker.web.route import page
+from restbroker.web.route import page, require_declared
 
 _WHY_LIMIT: Final = 200
 _MOST_DAYS: Final = 366
@@ -70,9 +71,9 @@ Describe: TypeAlias = Callable[[Client, PageAction], str | KeyView]
 class PageControl:
     """Something that can be done with one thing: `page` shows the thing, `meaning` tells the visitor what happens.
 
-    `lasts`: it may end by itself after a time. `is_grave`: its button warns. `describe` returns a text on what is
-    concerned, or the key, or raises `UsageError` if there is nothing. `is_long`: `act` returns its steps, for
-    `web.connection`.
+    `describe` returns a text on what is concerned, or the key, or raises `UsageError` if there is nothing. `names`: the
+    fields of its address besides `do`. `lasts`: it may end by itself after a time. `is_grave`: its button warns.
+    `is_long`: `act` returns its steps, for `web.connection`.
     """
 
     page: str
@@ -80,6 +81,7 @@ class PageControl:
     meaning: str
     act: Callable[[Client, PageAction], object]
     describe: Describe
+    names: tuple[str, ...] = ("name",)
     lasts: bool = False
     is_grave: bool = False
     is_long: bool = False
@@ -183,7 +185,8 @@ def _opening(verb: Literal["retry", "skip", "drop"], label: str, meaning: str) -
             return keys.resume(*place, found.busy, known, do)
         return keys.drop(*place, found.busy, action.config(), attrs.evolve(do, verb="kill"), known, found.counts)
 
-    return PageControl("jobs", label, meaning, act, describe, is_grave=verb == "drop", is_long=True)
+    names = ("name", "target")
+    return PageControl("jobs", label, meaning, act, describe, names, is_grave=verb == "drop", is_long=True)
 
 
 _PAUSED: Final[Mapping[Noun, tuple[str, str]]] = {
@@ -244,6 +247,7 @@ CONTROLS: Final[Mapping[str, PageControl]] = {
         "Cancelled. The server may have done it nevertheless.",
         act=lambda client, action: processes.cancel(client, action.name, action.thread, who=action.who, why=action.why),
         describe=_job_text,
+        names=("name", "thread"),
         is_grave=True,
     ),
     "retry-key": _opening(
@@ -287,9 +291,8 @@ class ControlPages:
         """
         if self.shell.settings.is_read_only:
             return self.refuse(403, "ReadOnly", "These pages change nothing (StatsReadOnly).")
-        do = request.args.get("do", "")
-        control, action = self._read(do, *(request.args.get(field, "") for field in ("name", "thread", "target")))
-        return Response(await self._question(do, control, action))
+        control, action = self._read(request.args, str)
+        return Response(await self._question(request.args["do"], control, action))
 
     @page("/steer", method="POST")
     async def act(self) -> Response:
@@ -298,15 +301,14 @@ class ControlPages:
         Raise `UsageError` if the form cannot be read, or nothing is concerned any more.
         """
         form = await request.form
-        do, *names = (form.get(field, "") for field in ("do", "name", "thread", "target"))
-        control, action = self._read(do, *map(unquote, names))
+        control, action = self._read(form, unquote, is_form=True)
         why, length = form.get("why", "").strip()[:_WHY_LIMIT], form.get("for", "").strip()
         action = attrs.evolve(action, who=self.shell.who(), why=why)
         try:
             for_s = seconds(length, _MOST_DAYS) if control.lasts and length else None
         except BadValue:
             wrong = "This is not a duration: enter 30m, 2h or 1d, or leave it empty."
-            return Response(await self._question(do, control, action, length=length, wrong=wrong), 400)
+            return Response(await self._question(form["do"], control, action, length=length, wrong=wrong), 400)
         seen, unsafe = form.get("seen", "") or "0", form.get("repeat_unsafe") == "yes"
         action = attrs.evolve(action, for_s=for_s, seen=seen, repeat_unsafe=unsafe)
         act = partial(_act, control=control, action=action)
@@ -317,11 +319,17 @@ class ControlPages:
         self.refresh_now()
         return self.redirect(f"/{control.page}")
 
-    def _read(self, do: str, name: str, thread: str, target: str) -> tuple[PageControl, PageAction]:
-        control = CONTROLS.get(do)
-        if control is None or not 0 < len(name) <= KEY_LIMIT or max(len(thread), len(target)) > KEY_LIMIT:
+    def _read(
+        self, given: MultiDict[str, str], decode: Callable[[str], str], *, is_form: bool = False
+    ) -> tuple[PageControl, PageAction]:
+        """Return what is to be done with what; raise `UsageError` for a field too few or too many."""
+        control = CONTROLS.get(given.get("do", ""))
+        names = {name: decode(given.get(name, "")) for name in (control.names if control else ())}
+        if control is None or not all(0 < len(name) <= KEY_LIMIT for name in names.values()):
             raise UsageError("No action was chosen.", "Go back, and press a button.")
-        return control, PageAction(name, thread, target, context=self.admin.context, config=self.admin.config)
+        typed = ("why", *["for"] * control.lasts, *["seen", "repeat_unsafe"] * ("target" in names)) if is_form else ()
+        require_declared(given, "do", *names, *typed)
+        return control, PageAction(**names, context=self.admin.context, config=self.admin.config)
 
     async def _question(
         self, do: str, control: PageControl, action: PageAction, length: str = "", wrong: str = ""

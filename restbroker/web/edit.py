@@ -29,7 +29,7 @@ from restbroker.web.actions import ActPages, action_form_of
 from restbroker.web.connection import AdminConnection
 from restbroker.web.pages import SET, SETS, address, conditions
 from restbroker.web.render import TITLES, Shell
-from restbroker.web.route import page
+from restbroker.web.route import page, require_declared
 
 _LOOK_S: Final = 2.0
 _BUDGET: Final = SearchLimits(jobs=50_000, seconds=_LOOK_S, gives_way=True)
@@ -41,6 +41,7 @@ _AS: Final = "as."
 """The prefix in the form of the name of an argument that is to be renamed."""
 _OUT: Final = "out"
 """The checkbox of a hidden argument that is to be removed."""
+_FIELDS: Final = (_GIVEN, _AS, "command", "queue", "retry", "first")
 
 
 @frozen
@@ -87,6 +88,7 @@ class EditPages:
 
         Without `key` it is for all jobs that match: with the first as an example, and an empty field changes nothing.
         """
+        require_declared(request.args, "command", lists=["where"])
         typed = conditions(request.args.getlist("where"))
         return await self._form(name, key, typed, {"command": request.args.get("command", "")})
 
@@ -98,6 +100,7 @@ class EditPages:
         Return the form again, with the reason, if it cannot be read or changes nothing.
         """
         form = await request.form
+        require_declared(form, *_FIELDS, lists=["where", _OUT])
         typed = conditions(form.getlist("where"))
         meant = [("where", typed_value) for typed_value in typed] if key is None else [("job", key)]
 

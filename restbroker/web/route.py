@@ -4,12 +4,14 @@ Used by every file with views; `add_views` gives them to an app. Always holds: w
 (`dev.tools.endpoint_table`) is made of these.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Literal, TypeVar
 
 from quart import Response
 from quart_trio import QuartTrio
+from werkzeug.datastructures import MultiDict
 
+from restbroker.errors import UsageError
 from restbroker.light import frozen
 
 View = TypeVar("View", bound=Callable[..., Awaitable[Response]])
@@ -46,6 +48,18 @@ def routes_of(view: object) -> list[Route]:
     """Return the addresses of a view, none of anything else."""
     found: list[Route] = getattr(view, "routes", [])
     return found
+
+
+def require_declared(given: MultiDict[str, str], *names: str, lists: Collection[str] = ()) -> None:
+    """Raise `UsageError` if a form or query has another field than an action declares, or one of `names` twice.
+
+    A name that ends in a dot stands for all that begin with it.
+    """
+    for field, values in given.lists():
+        begins = field[: field.find(".") + 1]
+        if field not in lists and (len(values) > 1 or not {field, begins} & {*names}):
+            what = "comes twice" if len(values) > 1 else "does not belong to this action"
+            raise UsageError(f"A field of this form {what}.", "Go back, and press a button.")
 
 
 def add_views(app: QuartTrio, *owners: object) -> None:

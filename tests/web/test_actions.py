@@ -20,6 +20,8 @@ from tests.support.wait import NEVER_S
 from tests.web.conftest import Open, Site
 
 ZSETS = {"dead": "dead", "retries": "retry", "scheduled": "schedule"}
+ALL = {**{name: {"all": "yes"} for name in ZSETS}, "queue": {"all": "yes", "of": "rest"}}
+"""The fields of a form that means all jobs."""
 HOSTILE = "<script>alert(1)</script>\"'\x1b[31m\u202eevil\u2028"
 NEXT_YEARS = 4_102_444_800
 
@@ -80,7 +82,7 @@ async def done_by(running: Site, path: str, form: dict[str, Any]) -> Page:
 
 async def question_of(running: Site, name: str, **form: Any) -> dict[str, Any]:
     """The form by which an action on all that match is confirmed."""
-    answer = await running.post(f"/{name}/act", {"all": "yes", "of": "rest", **form})
+    answer = await running.post(f"/{name}/act", ALL[name] | form)
     return form_of(answer.text, f"/{name}/act").hidden
 
 
@@ -112,7 +114,7 @@ async def test_a_form_does_to_what_matched_what_it_says(
         put(jid, 8e9 + number, **({"enqueued_at": 8e8} if name == "queue" else {}))
     act = f"/{name}/act"
     async with site() as running:
-        chosen = {"all": "yes", "of": "rest", "verb": verb, "where": "user != x"}
+        chosen = ALL[name] | {"verb": verb, "where": "user != x"}
         prompt = await running.post(act, chosen)
         before = there(harness, name)
         put("late", 8e9 if name == "retries" else 8.1e9, retried_at=time.time() + 1, created_at=time.time() + 1)
@@ -140,7 +142,7 @@ async def test_a_form_does_to_what_matched_what_it_says(
         ("delete", {"asked": "inf"}, "The form does not say which jobs it means."),
         ("reschedule", {"time": "soon"}, "This is not a time."),
         ("move", {"queue": "elsewhere"}, "This configuration serves: rest."),
-        ("delete", {"edit": "none"}, "Your input is no longer known."),
+        ("delete", {"verb": "edit", "edit": "none"}, "Your input is no longer known."),
     ],
 )
 async def test_wrong_field_is_asked_for_again(
@@ -153,8 +155,8 @@ async def test_wrong_field_is_asked_for_again(
         assert (answer.status_code, words in parse("", answer.text).text) == (400, True)
         assert (harness.size("dead"), list(audit.entries(harness.client, 1))) == (2, [])
         if "edit" not in wrong:
-            right = {**form_of(answer.text, "/dead/act").hidden, "rate": "", "time": "1h", "queue": "rest"}
-            await running.post("/dead/act", right)
+            right = {"reschedule": {"time": "1h"}, "move": {"queue": "rest"}}.get(verb, {"rate": ""})
+            await running.post("/dead/act", form_of(answer.text, "/dead/act").hidden | right)
             assert next(audit.entries(harness.client, 1)).note.action == verb
 
 
@@ -340,7 +342,8 @@ async def test_a_form_that_is_none_of_ours_does_nothing(
     push(harness, "a")
     push(harness, "b", queue="other")
     async with site() as running:
-        answer = await running.post(f"/{name}/act", {"of": "rest", "confirmed": "yes", **form})
+        of = {"of": "rest"} if name == "queue" else {}
+        answer = await running.post(f"/{name}/act", {**of, "confirmed": "yes", **form})
         others = await page(running, "/queue?name=other")
     assert answer.status_code == 400
     assert not [form for form in others.forms if form.action == "/queue/act"], "nobody here serves it"

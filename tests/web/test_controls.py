@@ -9,6 +9,8 @@ import pytest
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.store import periodic
+from restbroker.telemetry.events import OperatorWarning
+from restbroker.web.controls import CONTROLS
 from restbroker.web.guard import PageSettings
 from tests.broker.conftest import Harness
 from tests.operate.pools import record
@@ -136,7 +138,7 @@ async def test_impossible_step_is_refused(form: dict[str, str], words: str, harn
         question = await running.get("/steer?" + urlencode(form))
         answer = await running.post("/steer", form)
     assert (answer.status_code, words in answer.text) == (400, True)
-    assert question.status_code == (200 if "for" in form else 400)
+    assert question.status_code == 400
     assert ('value="kept"' in answer.text) == ("for" in form)
     assert list(audit.entries(harness.client, 10)) == []
     assert harness.client.command("SMEMBERS", "paused") == []
@@ -168,3 +170,34 @@ async def test_nothing_is_offered_and_nothing_is_obeyed(harness: Harness, site: 
     assert [answer.status_code for answer in edits] == [404] * 2
     assert harness.size("dead") == 1
     assert list(audit.entries(harness.client, 10)) == []
+
+
+SPARE = ("target", "thread", "of", "queue", "job", "sure")
+"""Fields of some action, or of none; with what is declared, they would do nothing yet."""
+OF_ACTIONS: list[tuple[str, dict[str, str], set[str]]] = [
+    *(("/steer", {"do": do, **dict.fromkeys(control.names, "rest")}, set()) for do, control in CONTROLS.items()),
+    *(("/dead/act", {"verb": verb, "all": "yes"}, {"job"}) for verb in ("delete", "retry")),
+    ("/dead/act", {"verb": "reschedule", "all": "yes"}, {"job", "time"}),
+    ("/dead/act", {"verb": "move", "all": "yes"}, {"job", "queue"}),
+    ("/queue/act", {"verb": "delete", "all": "yes", "of": "rest"}, {"job"}),
+    ("/edit/dead", {"command": "safe"}, {"queue"}),
+]
+"""Where an action is asked for, by which fields, and those of `SPARE` that it may have."""
+
+
+async def test_an_action_takes_no_field_too_many_and_none_twice(harness: Harness, site: Open) -> None:
+    put_jobs(harness, 1)
+    odd: list[tuple[str, dict[str, str | list[str]]]] = []
+    for path, given, more in OF_ACTIONS:
+        may_have = {*given, *more, *["seen"] * ("target" in given)}
+        odd += [(path, {**given, name: "x"}) for name in SPARE if name not in may_have]
+        odd += [(path, {**given, name: [value, value]}) for name, value in given.items()]
+    async with site() as running:
+        for path, fields in odd:
+            answers = [await running.post(path, fields)]
+            if path == "/steer" or set(fields) <= {"command", *SPARE}:
+                answers.append(await running.get(f"{path}?{urlencode(fields, doseq=True)}"))
+            assert {answer.status_code for answer in answers} == {400}, (path, fields)
+            assert "A field of this form" in answers[-1].text
+    assert list(audit.entries(harness.client, 9)) == []
+    assert not [warned for warned in harness.of(OperatorWarning) if warned.code == "RequestFailed"]
