@@ -3,9 +3,10 @@
 Always holds: it changes nothing, and says which places it did not search to the end.
 """
 
+import shlex
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final, assert_never
 
@@ -23,6 +24,7 @@ from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.auth import NEVER_EDITED
 from restbroker.job.crashes import crash_text
 from restbroker.job.json_types import Json
+from restbroker.operate.act_job import CHECK_FIRST, Refusal, retry_options
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.explain import TOLD, HistoryExtent, Location, NotFound, Receipts, Timeline, not_found
@@ -34,16 +36,16 @@ from restbroker.operate.order_wait import NO_RETRY, OrderWait
 from restbroker.operate.walk import FoundEnd, Kind
 from restbroker.store.client import Client
 
-_HINTS: Final[dict[Kind, str]] = {
-    "dead": "When the cause is fixed: restbroker dead retry {jid}",
-    "retry": "To try it now: restbroker retries retry {jid}. To stop trying: restbroker retries kill {jid}",
-    "schedule": "To run it now: restbroker scheduled retry {jid}. To cancel it: restbroker scheduled delete {jid}",
+_RETRY: Final[Mapping[Kind, tuple[str, str]]] = {
+    "dead": ("When the cause is fixed", ""),
+    "retry": ("To try it now", ". To stop trying: restbroker retries kill {jid}"),
+    "schedule": ("To run it now", ". To cancel it: restbroker scheduled delete {jid}"),
 }
+"""What a retry of the jobs of a set is for, and what else can be done."""
 _UNREADABLE: Final = "BadArguments"
 """The code of a job whose arguments have no form that restbroker reads: neither a retry nor an edit helps."""
 _DONE_BEFORE: Final = "AlreadyExists"
 """The code of a job that wanted what is there already: a retry fails again, and most are only to be dropped."""
-_CHECK: Final = "It may have run, and may not be safe to repeat: check on the server whether it was done."
 
 
 def explain_job(jid: str, config: Path | None, *, jobs: int, seconds: int, as_json: bool) -> None:
@@ -191,53 +193,38 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
         yield f"{'Its target gets no jobs now' if is_sent else 'It waits'}: {place.hindrance}"
     queue = place.entry.queue
     if place.kind in ("retry", "schedule", "dead") and queue is not None and queue not in queues:
-        yield f"No target of this configuration serves its queue {queue}: add --foreign-queues to push it there anyway."
+        yield f"No target of this configuration serves its queue {queue}: --foreign-queues pushes it there anyway."
     yield from _next_steps(place, timeline, queues)
 
 
 def _next_steps(place: Location, timeline: Timeline, queues: Collection[str]) -> Iterator[str]:
-    """Yield what a person can do with the job."""
-    code, is_dead = place.entry.error_class, place.kind == "dead"
-    drop = f"To drop it: restbroker dead delete {timeline.jid}"
-    # `retry` and `edit` refuse it else.
-    is_unsafe = place.kind in entries.COMMANDS and place.entry.may_have_run and not place.entry.repeat_safe
-    unsafe = " --repeat-unsafe" if is_unsafe else ""
-    if not place.entry.is_job and place.kind in entries.COMMANDS:
-        yield f"It can only be deleted: restbroker {entries.COMMANDS[place.kind]} delete {timeline.jid}"
+    """Yield what a person can do with the job, by the rules that then let it through."""
+    code, is_dead, jid = place.entry.error_class, place.kind == "dead", shlex.quote(timeline.jid)
+    command = entries.COMMANDS.get(place.kind)
+    if command is None:
         return
+    options = retry_options(place.entry)
+    if isinstance(options, Refusal):
+        yield f"{options.why} To delete it: restbroker {command} delete {jid}"
+        return
+    unsafe = " --repeat-unsafe" if "unsafe" in options else ""
     if is_dead and code in NEVER_EDITED:
         yield (
             "A retry works only if this broker accepts its token by then. Otherwise delete it, and push it again with "
             "a valid token."
         )
     elif is_dead and code == _UNREADABLE:
-        yield f"It can only be deleted: restbroker dead delete {timeline.jid}. Push it again in the form above."
-    elif is_dead and code == _DONE_BEFORE:
-        yield drop
-    else:
-        yield from _retry_steps(place, timeline, unsafe)
-    command = entries.COMMANDS.get(place.kind)
-    if command is not None and place.entry.queue in queues and code not in {*NEVER_EDITED, _UNREADABLE}:
-        verb = f"restbroker {command} edit {timeline.jid}"
+        yield f"It can only be deleted: restbroker dead delete {jid}. Push it again in the form above."
+    elif not (is_dead and (code == _DONE_BEFORE or place.order is not None)):
+        # `keys retry` retries the one that stopped a key, which is named already.
+        when, then = _RETRY[place.kind]
+        when = f"{CHECK_FIRST} If it was not" if unsafe else when
+        yield f"{when}: restbroker {command} retry {jid}{options}{then.format(jid=jid)}"
+    if place.entry.queue in queues and not place.entry.is_signed and code not in {*NEVER_EDITED, _UNREADABLE}:
+        verb = f"restbroker {command} edit {jid}"
         yield f"To change its arguments and run it: {verb} NAME=VALUE --retry{unsafe}"
-    if is_dead and code not in NO_RETRY:
-        yield drop
-
-
-def _retry_steps(place: Location, timeline: Timeline, unsafe: str) -> Iterator[str]:
-    """Yield how the job is retried, or put back; `unsafe`: what that needs besides, if it may run twice then."""
-    hint = _HINTS.get(place.kind)
-    if place.kind == "dead" and place.order is not None:
-        # `keys retry` retries it, which is named already.
-        hint = None
-        if unsafe:
-            yield f"{_CHECK} If it was not, add{unsafe} to `keys retry`."
-    elif place.kind == "dead" and unsafe:
-        hint = f"{_CHECK} If it was not: restbroker dead retry {{jid}}{unsafe}"
-    if hint is not None:
-        yield hint.format(jid=timeline.jid)
-        if unsafe and place.kind != "dead":
-            yield f"{_CHECK} If it was not, add{unsafe} to `retry`."
+    if is_dead and (code == _DONE_BEFORE or code not in NO_RETRY):
+        yield f"To drop it: restbroker dead delete {jid}"
 
 
 def _place_json(place: Location) -> dict[str, Json]:
@@ -250,7 +237,7 @@ def _place_json(place: Location) -> dict[str, Json]:
 
 def _order_json(order: OrderWait) -> dict[str, Json]:
     fields: dict[str, Json] = attrs.asdict(
-        order, filter=lambda field, _: field.name not in ("at_s", "is_hopeless", "more")
+        order, filter=lambda field, _: field.name not in ("at_s", "is_hopeless", "more", "options")
     )
     return {**fields, "at": None if order.at_s is None else utc(order.at_s), "next_steps": list(order.next_steps)}
 

@@ -6,6 +6,7 @@ imported when a verb needs it, since most often they are only listed.
 """
 
 import math
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -152,8 +153,12 @@ def _list(how: Output, zset: SortedSet, typed: list[str] | None, *, limit: int, 
     output.say(f"{more} in the {zset} set.")
     name = entries.COMMANDS[zset]
     if found and sys.stderr.isatty():
-        jid = next((job.jid for job in found if job.jid), "JID")
-        output.say(f"Details of one: restbroker explain {jid}. To run it now: restbroker {name} retry {jid}")
+        from restbroker.operate.act_job import retry_options
+
+        free = next((job.jid for job in found if job.jid and retry_options(job) == ""), None)
+        jid = shlex.quote(free or next((job.jid for job in found if job.jid), "JID"))
+        run = f" To run it now: restbroker {name} retry {jid}" if free else ""
+        output.say(f"Details of one: restbroker explain {jid}.{run}")
     if total > len(found) and zset != "schedule":
         output.say(f"Why they failed: restbroker {name} summary")
     if after is not None:
@@ -226,8 +231,8 @@ def _add_restore(app: typer.Typer) -> None:
 
         with open_store(load_quietly(config)) as client, progress(client):
             dead_copies.restore(client, jid, who(), why)
-        output.say(f"{jid} is in the dead set again. It may have run since it died: restbroker explain {jid}")
-        output.say(f"To run it: restbroker dead retry {jid}")
+        said = "is in the dead set again. It may have run since it died. What you can do:"
+        output.say(f"{jid} {said} restbroker explain {shlex.quote(jid)}")
 
 
 def _add_edit(app: typer.Typer, zset: SortedSet) -> None:

@@ -19,7 +19,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional, repair
 from restbroker.light import frozen
 from restbroker.operate.edit import Edit, edit_job, keeps_hidden
-from restbroker.operate.job import StoredJob
+from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import Placement
 
@@ -105,6 +105,7 @@ MAY_HAVE_RUN_BEFORE: Final = Refusal(
     "It may have run already, and an edit does not undo that: check on the server whether it was done, then "
     "delete it, or edit it with --repeat-unsafe."
 )
+CHECK_FIRST: Final = "It may have run, and may not be safe to repeat: check on the server whether it was done."
 UNCHANGED: Final = Refusal("It is like this already: nothing would change.")
 SIGNED_FOR_A_QUEUE: Final = Refusal(
     "Its signature is for the queue that it was pushed to, and no broker has accepted it yet: in another queue "
@@ -173,10 +174,28 @@ def home_queue(view: StoredJob, action: Action) -> str | None:
     return view.queue if takes and view.queue and view.context.target(view.queue) is None else None
 
 
-def _refusal(view: StoredJob, action: Action) -> Refusal | None:
-    if view.queue is None:
+def retry_options(job: ShownJob) -> str | Refusal:
+    """Return the options without which a retry of this job is refused, as typed; or why each retry is."""
+    action, typed = Action("retry", ""), ""
+    while (refused := _refusal(job, action)) is not None:
+        if refused == FOREIGN_QUEUE:
+            action, typed = attrs.evolve(action, foreign_queues=True), f"{typed} --foreign-queues"
+        elif refused == MAY_HAVE_RUN:
+            action, typed = attrs.evolve(action, repeat_unsafe=True), f"{typed} --repeat-unsafe"
+        else:
+            return refused
+    return typed
+
+
+def _refusal(job: StoredJob | ShownJob, action: Action) -> Refusal | None:
+    """Return why the job is not sent again; None if it is."""
+    if not job.is_job:
+        return NOT_A_JOB
+    if job.queue is None:
         return NO_QUEUE
-    return MAY_HAVE_RUN if view.may_have_run and not view.repeat_safe and not action.repeat_unsafe else None
+    if job.target is None and not action.foreign_queues:
+        return FOREIGN_QUEUE
+    return MAY_HAVE_RUN if job.may_have_run and not job.repeat_safe and not action.repeat_unsafe else None
 
 
 def _retry(view: StoredJob, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placement:

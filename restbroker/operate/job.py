@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from restbroker.config.values import duration_text
-from restbroker.job import arguments, claims, display, expiry, hiding, redact, retry, rubyjson
+from restbroker.job import arguments, claims, display, expiry, hiding, redact, retry, rubyjson, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.crashes import crash_text
 from restbroker.job.display import command_of
@@ -46,10 +46,10 @@ class ShownJob:
     `key` identifies the job within its set and reveals nothing of it. `at_s`: when it died, is due, or was pushed.
     `attempts`: number of tries. `arguments`: {name: value}, or whatever the job has in their place. `history`: the last
     tries, oldest first: at, status, outcome, code, ms, excerpt. `is_job` False: the bytes are not a job, or a wrapped
-    one that could not be read. `target`: None if no target of the configuration serves the queue. `repeat_safe`: it may
-    be sent again even if it ran. `unique_key`: that of the lock with which it was pushed. `crashes`: how many processes
-    died while they had it in progress; it waits `crash_wait_s` for that in a set, None if it does not. `unmet`: what it
-    asks for and does not get, in sentences.
+    one that could not be read. `is_signed`: its producer signed it, so that it cannot be edited. `target`: None if no
+    target of the configuration serves the queue. `repeat_safe`: it may be sent again even if it ran. `unique_key`: that
+    of the lock with which it was pushed. `crashes`: how many processes died while they had it in progress; it waits
+    `crash_wait_s` for that in a set, None if it does not. `unmet`: what it asks for and does not get, in sentences.
     """
 
     key: str
@@ -71,6 +71,7 @@ class ShownJob:
     may_have_run: bool = True
     repeat_safe: bool = False
     is_job: bool = True
+    is_signed: bool = False
     history: tuple[Mapping[str, Json], ...] = ()
     idempotency_key: str | None = None
     unique_key: str | None = None
@@ -126,6 +127,11 @@ class StoredJob:
         return self.in_queue or (named if isinstance(named, str) and named else None)
 
     @property
+    def target(self) -> str | None:
+        """The target of the job's queue; None if no target of the configuration serves it."""
+        return self.context.target(self.queue)
+
+    @property
     def is_job(self) -> bool:
         """Whether a broker could read the job."""
         return self.fields is not None and self.fields.get("class") != UNREADABLE_CLASS
@@ -152,7 +158,7 @@ class StoredJob:
         if code is None and message is None:
             return None
         cause = "" if message is None else generalise(message, self._values)
-        return group_id(self.context.target(self.queue), self.command or self._text("class"), code, cause)
+        return group_id(self.target, self.command or self._text("class"), code, cause)
 
     @property
     def shown_command(self) -> str | None:
@@ -285,7 +291,7 @@ class StoredJob:
             at_s=self.score,
             jid=self.shown_jid,
             queue=self._display(self.queue, _WORD_LIMIT),
-            target=self.context.target(self.queue),
+            target=self.target,
             command=self._display(self.command, _WORD_LIMIT),
             arguments=self._shown_arguments(),
             error_class=self._display(self.code, _WORD_LIMIT),
@@ -299,6 +305,7 @@ class StoredJob:
             may_have_run=self.may_have_run,
             repeat_safe=self.repeat_safe,
             is_job=self.is_job,
+            is_signed=self._is_signed,
             history=tuple(self._clean(attempt) for attempt in self._tries),
             size_bytes=len(self.raw),
             idempotency_key=self._display(self._text(claims.KEY_FIELD), _WORD_LIMIT),
@@ -313,6 +320,11 @@ class StoredJob:
         """When the job expires (epoch seconds); None: never, or its `expiry` is not a time."""
         found = expiry.read(self.fields or {}, self.context.expire_s(self.queue, self.command))
         return found if isinstance(found, float) else None
+
+    @property
+    def _is_signed(self) -> bool:
+        found = signing.read(arguments.token((self.fields or {}).get("args")))
+        return found is not None and found.at_s >= signing.ORDERS
 
     @property
     def _unmet(self) -> Iterator[Unmet]:

@@ -18,6 +18,7 @@ from restbroker.job.crashes import crash_text
 from restbroker.job.order import is_ordered, key_in
 from restbroker.light import frozen
 from restbroker.operate import dead_copies, find
+from restbroker.operate.act_job import CHECK_FIRST, retry_options
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import LinePlace
 from restbroker.operate.job import ShownJob, StoredJob
@@ -45,7 +46,8 @@ class OrderWait:
     By `state` the first one is in progress at `process`, put off until `at_s`, dead since `at_s`, or may start.
     `is_own`: it is the job itself. `number`: the job's place among the `jobs` of its key that are not done, 1 is the
     next or in progress; None: no broker has looked at it yet. `is_hopeless`: neither a retry nor a copy of it helps.
-    `crashes`: how many processes died with the first one in progress. `more`: what a command needs besides the key.
+    `crashes`: how many processes died with the first one in progress. `more`: what a command needs besides the key,
+    `options`: what a retry needs besides.
     """
 
     key: str
@@ -61,6 +63,7 @@ class OrderWait:
     is_hopeless: bool = False
     crashes: int = 0
     more: str = ""
+    options: str = ""
 
     @property
     def place(self) -> str:
@@ -112,7 +115,8 @@ class OrderWait:
                 if self.is_hopeless:
                     return (skip,)
                 if self.command or self.error:
-                    return (f"To retry {which}: {hint('retry')}", skip)
+                    retry = f"{CHECK_FIRST} If it was not" if self.options else f"To retry {which}"
+                    return (f"{retry}: {hint('retry')}{self.options}", skip)
                 # It is not among the dead jobs any more.
                 back = f"To put {which} back: restbroker dead restore {shlex.quote(self.jid)}"
                 return (back, skip) if self.jid else (skip,)
@@ -199,6 +203,7 @@ def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: 
         crashes=0 if first is None else first.crashes,
         is_own=bool(jid) and jid == (busy.jid if first is None else first.jid),
         more=f" --target {target.name}" if others else "",
+        options=str(retry_options(first)) if first is not None and busy.state == "stopped" else "",
     )
 
 

@@ -1,16 +1,20 @@
 """A job's story: where it is, wherever that may be, and what people did with it."""
 
 import json
+import re
 import time
+from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 
 from restbroker.cli import entries
+from restbroker.cli.explain_job import situation
 from restbroker.job.claims import at_work_value, done_value, waiting_value
 from restbroker.operate.act import Action, perform
 from restbroker.operate.act_set import SetJobs
-from restbroker.operate.context import ConfigContext
+from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.explain import TOLD, explain
 from restbroker.operate.find import SearchLimits
 from restbroker.store import events, history, pauses, queues
@@ -19,7 +23,7 @@ from restbroker.store.events import IncomingEvent
 from restbroker.store.history import JobEnd
 from restbroker.store.jobs import FetchRequest
 from restbroker.store.keys import SortedSet
-from tests.operate.conftest import NOW_S, Put, fields_of, job
+from tests.operate.conftest import NOW_S, Put, fields_of, job, written
 from tests.operate.pools import IDENTITY, serve, take
 from tests.support.store_calls import fetch
 
@@ -32,6 +36,45 @@ def test_a_job_of_a_set_is_found_there(client: Client, configured: ConfigContext
         put(zset, NOW_S, "j11")
         (place,) = explain(client, "j1", configured).locations
         assert (place.kind, place.entry.jid, place.entry.at_s) == (zset, "j1", NOW_S)
+
+
+UNSAFE: dict[str, Any] = {"command": "send_message", "restbroker_may_have_run": True}
+SIGNED = ["send_message", {}, f"v1:app:1700000000:{'0' * 64}"]
+
+
+@pytest.mark.parametrize("zset", ["dead", "retry", "schedule"])
+@pytest.mark.parametrize(
+    ("fields", "options", "edits"),
+    [
+        ({}, "", True),
+        ({"restbroker_may_have_run": True}, "", True),
+        (UNSAFE, " --repeat-unsafe", True),
+        ({"queue": "elsewhere"}, " --foreign-queues", False),
+        ({**UNSAFE, "queue": "elsewhere"}, " --foreign-queues --repeat-unsafe", False),
+        ({"queue": ""}, None, False),
+        ({"class": "Restbroker::Unreadable"}, None, False),
+        ({"args": SIGNED}, "", False),
+    ],
+)
+def test_a_step_that_is_printed_is_let_through(
+    zset: SortedSet,
+    fields: dict[str, Any],
+    options: str | None,
+    edits: bool,
+    client: Client,
+    put: Put,
+    tmp_path: Path,
+) -> None:
+    settings = written(tmp_path, {}, RestQueue="rest", RestURL="http://127.0.0.1:1/api")
+    put(zset, NOW_S, "j 1", **fields)
+    said = " ".join(situation(client, "j 1", settings))
+    retry = re.findall(r"restbroker \w+ retry 'j 1'((?: --[a-z-]+)*)", said)
+    assert (retry, " edit 'j 1' " in said) == ([] if options is None else [options], edits)
+    typed = {name: f"--{name.replace('_', '-')}" in (options or "") for name in ("foreign_queues", "repeat_unsafe")}
+    *_, done = perform(
+        client, SetJobs(zset, ("j 1",)), Action("retry", "ann", **typed), context_of(settings), dry_run=True
+    )
+    assert done.done == (options is not None)
 
 
 def test_a_job_that_was_in_crashes_says_how_long_it_waits(client: Client, configured: ConfigContext, put: Put) -> None:
