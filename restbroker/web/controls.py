@@ -329,7 +329,8 @@ class ControlPages:
             raise UsageError("No action was chosen.", "Go back, and press a button.")
         typed = ("why", *["for"] * control.lasts, *["seen", "repeat_unsafe"] * ("target" in names)) if is_form else ()
         require_declared(given, "do", *names, *typed)
-        return control, PageAction(**names, context=self.admin.context, config=self.admin.config)
+        name, thread, target = (names.get(field, "") for field in ("name", "thread", "target"))
+        return control, PageAction(name, thread, target, context=self.admin.context, config=self.admin.config)
 
     async def _question(
         self, do: str, control: PageControl, action: PageAction, length: str = "", wrong: str = ""

@@ -326,12 +326,12 @@ async def test_only_a_key_names_a_job_of_a_form(harness: Harness, site: Open) ->
         ("dead", {"verb": "burn"}),
         ("dead", {"verb": "delete"}),
         ("dead", {"verb": "move", "all": "yes"}),
-        ("queue", {"verb": "move", "all": "yes", "queue": "other"}),
-        ("queue", {"verb": "edit", "all": "yes"}),
-        ("queue", {"verb": "delete", "run": "1-1"}),
+        ("queue", {"verb": "move", "all": "yes", "of": "rest", "queue": "other"}),
+        ("queue", {"verb": "edit", "all": "yes", "of": "rest"}),
+        ("queue", {"verb": "delete", "of": "rest", "run": "1-1"}),
         ("dead", {"verb": "delete", "run": "1-1"}),
         ("dead", {"verb": "delete", "run": "*", "all": "yes"}),
-        ("queue", {"verb": "retry", "all": "yes"}),
+        ("queue", {"verb": "retry", "all": "yes", "of": "rest"}),
         ("queue", {"verb": "delete", "all": "yes", "of": "other"}),
     ],
 )
@@ -342,8 +342,7 @@ async def test_a_form_that_is_none_of_ours_does_nothing(
     push(harness, "a")
     push(harness, "b", queue="other")
     async with site() as running:
-        of = {"of": "rest"} if name == "queue" else {}
-        answer = await running.post(f"/{name}/act", {**of, "confirmed": "yes", **form})
+        answer = await running.post(f"/{name}/act", {"confirmed": "yes", **form})
         others = await page(running, "/queue?name=other")
     assert answer.status_code == 400
     assert not [form for form in others.forms if form.action == "/queue/act"], "nobody here serves it"
