@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from restbroker.cli.config_init import InitOptions, make
-from restbroker.config import reference
+from restbroker.config import document, reference
 from restbroker.config.core import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import mask
@@ -91,7 +91,8 @@ def diff(
     Exits with 1 if anything changes, with 2 if a file cannot be used. Secrets stay hidden: behind each is a digest that
     holds for this output alone, and tells only whether two are the same. It does not compare the contents of files that
     keys name: a reload reads a secret again, and a restart the certificates of a target's TLS. Relative paths begin at
-    the file that has them. Environment variables count for both files. It asks no running process.
+    the file that has them, and those of a pipe at OLD. Environment variables count for both files. It asks no running
+    process.
     """
     if len(files) > 2 - (how.config is not None):
         raise UsageError("Too many files: one old and one new are compared.", "--config FILE stands for OLD.")
@@ -99,10 +100,13 @@ def diff(
     from restbroker.config.diff import differences
 
     before, after = [how.config, *files][-2:]
-    old, new = load_with_notices(before), load_with_notices(after)
-    written = collect(after, os.environ, {})
+    old_file = document.find(before, os.environ) or Path()
+    folder = old_file.parent if document.is_file(old_file) else Path()
+    # Each once, since a pipe cannot be read again.
+    read = {path: collect(path, os.environ, {}, pipes_in=folder) for path in {before, after}}
+    old, new = load_with_notices(read[before]), load_with_notices(read[after])
     kinds = {"targets": registry.kinds(), "sources": sources.kinds()}
-    found = differences(collect(before, os.environ, {}), written, kinds)
+    found = differences(read[before], read[after], kinds)
     told, whole = list[Any](), ""
     try:
         reload.require_reloadable(old.config, old.config, new.config)
@@ -119,7 +123,7 @@ def diff(
         cells = [[_as_written(cell) or "-" for cell in change.values()] for change in changes]
         columns.rows(("KEY", "OLD", "NEW", "TAKES EFFECT"), cells)
     output.say(
-        *(f"note: {setter} sets {key}, in both." for key, setter in written.problems.setters.items()),
+        *(f"note: {setter} sets {key}, in both." for key, setter in read[after].problems.setters.items()),
         *(f"{one.message} {one.hint or ''}" for one in told if changes),
         None if changes else "Nothing changes.",
     )

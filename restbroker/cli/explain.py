@@ -18,6 +18,8 @@ from restbroker.errors import UsageError
 app = typer.Typer(add_completion=False)
 _ALIKE: Final = 0.82
 """How much a word of letters resembles a code or key that was probably meant; a job's id seldom has only letters."""
+_AROUND: Final = " \t\n\"'`:,"
+"""What stands around a name where it is copied: in JSON, in a message, on a page."""
 ALSO_KEYS: Final = frozenset({"events", "foreignname", "periodic"})
 """The codes that are keys as well. Of others no key is looked for, since that takes several times as long."""
 
@@ -52,11 +54,12 @@ def explain(
     Of a key: its meaning, its values, where it may stand, and whether a reload takes a change. KIND.Options, as in
     ejabberd.Options, lists the options of a kind of server or source.
     """
-    shown: list[Any] = [*(codes.every() if word is None else codes.explanations_of(word))]
-    if word is not None and (not shown or word.casefold() in ALSO_KEYS):
-        shown += _keys(word)
+    name = (word or "").strip(_AROUND).removeprefix("RESTBROKER_")
+    shown: list[Any] = [*(codes.every() if word is None else codes.explanations_of(name))]
+    if word is not None and (not shown or name.casefold() in ALSO_KEYS):
+        shown += _keys(name)
     if shown or word is None:
-        _print(shown, as_json=json, is_list=word is None or word.casefold().endswith(".options"))
+        _print(shown, as_json=json, is_list=word is None or name.casefold().endswith(".options"))
     else:
         gc.disable()  # nothing that is imported is garbage: 30 ms of CPU
         from restbroker.cli.explain_job import explain_job

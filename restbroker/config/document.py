@@ -40,8 +40,12 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
         return path
     if environ.get(VARIABLE):
         return Path(environ[VARIABLE])
-    # Not `is_file` of the path: it raises where the user may not look.
-    return next((place for place in (Path("env.json"), SYSTEM_FILE) if os.path.isfile(place)), None)  # noqa: PTH113
+    return next((place for place in (Path("env.json"), SYSTEM_FILE) if is_file(place)), None)
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is such a file, as far as the user may look."""
+    return os.path.isfile(path)  # noqa: PTH113 - that of the path raises where they may not
 
 
 def missing_configuration() -> ConfigError:
@@ -53,14 +57,14 @@ def missing_configuration() -> ConfigError:
     )
 
 
-def read(path: Path, problems: Problems) -> dict[str, Json]:
+def read(path: Path, problems: Problems, *, is_pipe: bool = False) -> dict[str, Json]:
     """Return the file's JSON object; for broken JSON raise `ConfigError` with line, column and the key of that line.
 
-    Raise `ConfigError` also if the file cannot be read or holds something other than an object. A name that occurs
-    twice in an object becomes a problem in `problems`.
+    `is_pipe`: it need be no file. Raise `ConfigError` also if it cannot be read or holds something other than an
+    object. A name that occurs twice in an object becomes a problem in `problems`.
     """
     try:
-        text = bytes_of(path).decode("utf-8-sig")
+        text = (path.read_bytes() if is_pipe else bytes_of(path)).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(

@@ -31,7 +31,7 @@ class CollectedKeys:
 
 
 def load(
-    path: Path | None,
+    path: Path | CollectedKeys | None,
     environ: Mapping[str, str],
     overrides: Mapping[str, Json],
     kinds: Mapping[str, Members],
@@ -42,12 +42,12 @@ def load(
 ) -> LoadedConfig:
     """Return the checked configuration, in the order flag > environment > file > default, or raise `ConfigError`.
 
-    `path` is what `--config` named. `overrides` has the values of flags by the names of their keys. `kinds` has the
-    class of options of each kind of target, whose fields are made with `config.key.key`; the flat keys mean the first
-    kind. `sources` has the same for each kind of source of events. The keys in `without` are treated as not written.
-    `check` adds the problems of a configuration that has none so far.
+    `path` is what `--config` named, or what was collected already. `overrides` has the values of flags by the names of
+    their keys. `kinds` has the class of options of each kind of target, whose fields are made with `config.key.key`;
+    the flat keys mean the first kind. `sources` has the same for each kind of source of events. The keys in `without`
+    are treated as not written. `check` adds the problems of a configuration that has none so far.
     """
-    collected = collect(path, environ, overrides)
+    collected = path if isinstance(path, CollectedKeys) else collect(path, environ, overrides)
     problems = collected.problems
     problems.kinds, problems.sources = kinds, sources
     given = {name: value for name, value in collected.values.items() if name not in without}
@@ -60,13 +60,20 @@ def load(
     return LoadedConfig(config, tuple(problems.notes), collected.path)
 
 
-def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json]) -> CollectedKeys:
-    """Return the JSON value of each key; raise `ConfigError` if nothing is configured, or the file is broken."""
+def collect(
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json], *, pipes_in: Path | None = None
+) -> CollectedKeys:
+    """Return the JSON value of each key; raise `ConfigError` if nothing is configured, or the file is broken.
+
+    `pipes_in`: what is no file is read, too, once, and its relative paths begin there.
+    """
     found = document.find(path, environ)
-    problems = Problems(found.parent if found is not None else Path(), environ)
+    is_pipe = found is not None and pipes_in is not None and not document.is_file(found)
+    problems = Problems((pipes_in if is_pipe else found and found.parent) or Path(), environ)
     given: dict[str, Json] = {}
     if found is not None:
-        given = _redis_url(converter.fold(Config, document.read(found, problems), "", problems), problems)
+        written = document.read(found, problems, is_pipe=is_pipe)
+        given = _redis_url(converter.fold(Config, written, "", problems), problems)
     variables = _overlay(environ, problems)
     if found is None and not (variables or problems.problems):
         raise document.missing_configuration()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from restbroker.config.core import Config, LoadedConfig
-from restbroker.config.load import load
+from restbroker.config.load import CollectedKeys, load
 from restbroker.config.problems import Problems
 from restbroker.console.output import say
 from restbroker.events import registry as sources
@@ -27,7 +27,7 @@ _OF_SERVICES: Final[Mapping[Section, Collection[str]]] = {
 """The keys of each section that does not concern the jobs of others."""
 
 
-def load_with_notices(path: Path | None, overrides: Mapping[str, Json] | None = None) -> LoadedConfig:
+def load_with_notices(path: Path | CollectedKeys | None, overrides: Mapping[str, Json] | None = None) -> LoadedConfig:
     """Return the configuration with its notes, which the caller prints or keeps; raise `ConfigError` if unusable.
 
     `overrides` has the values of flags by the names of their keys.

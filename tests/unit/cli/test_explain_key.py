@@ -74,3 +74,8 @@ def test_a_word_that_is_nearly_a_key_is_a_mistake() -> None:
     done = run_here(["explain", "OrderBv"])
     assert (done.returncode, done.stdout) == (2, "")
     assert "Did you mean OrderBy?" in done.stderr
+
+
+@pytest.mark.parametrize("word", [" RestQueue ", '"RestQueue":', "`RestQueue`,", "RESTBROKER_RESTQUEUE", "'restqueue'"])
+def test_a_key_is_known_with_what_stands_around_it_or_as_a_variable(word: str) -> None:
+    assert run_here(["explain", word]).stdout.startswith("RestQueue: a key of env.json")

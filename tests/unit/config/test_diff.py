@@ -1,6 +1,7 @@
 """What `restbroker config diff` says of two configurations: what differs, what of it is shown, and when it counts."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -143,9 +144,14 @@ def test_each_key_of_a_start_is_tried_above() -> None:
 
 
 def test_the_exit_code_tells_whether_anything_changes(tmp_path: Path) -> None:
-    for name, document in {"old": PLAIN, "new": {**PLAIN, "StatsPort": 1, "Token": "t"}, "bad": {}}.items():
+    plain = {**PLAIN, "RestUser": "a@b", "RestPassFile": "bad"}
+    for name, document in {"old": plain, "new": {**plain, "StatsPort": 1, "Token": "t"}, "bad": {}}.items():
         (tmp_path / name).write_text(json.dumps(document))
     old, new, bad = (str(tmp_path / name) for name in ("old", "new", "bad"))
+    pipes = [os.pipe(), os.pipe()]
+    for _, end in pipes:
+        os.write(end, (tmp_path / "new").read_bytes())
+        os.close(end)
     for words, code, said in (
         ([old, old], 0, "Nothing changes."),
         ([old, new], 1, "StatsPort: the change takes effect after a restart."),
@@ -153,6 +159,9 @@ def test_the_exit_code_tells_whether_anything_changes(tmp_path: Path) -> None:
         ([bad, new], 2, f"{bad} cannot be used"),
         ([old, bad], 2, f"{bad} cannot be used"),
         ([old, new, new], 2, "Too many files"),
+        # Its files begin at the old one, or in the folder in use; and it is read once.
+        ([old, f"/dev/fd/{pipes[0][0]}"], 1, "StatsPort: the change takes effect after a restart."),
+        ([f"/dev/fd/{pipes[1][0]}"] * 2, 2, "The secret file bad cannot be read"),
     ):
         done = run_here(["config", "diff", *words])
         assert (done.returncode, said in done.stderr) == (code, True), words
