@@ -210,6 +210,10 @@ def is_removed_and_replaces_an_installation_by_hand(machine: Booted) -> None:
 def is_purged(machine: Booted) -> None:
     machine.run("systemctl", "stop", "server")
     assert "files of your own" in machine.run("apt-get", "-y", "purge", "--autoremove", "restbroker")
+    install(machine, "old")
+    machine.shell("mv /etc/restbroker /srv/linked && ln -s /srv/linked /etc/restbroker")
+    assert "What is in /srv/linked stays: ejabberd" in machine.run("apt-get", "-y", "purge", "restbroker")
+    machine.shell("mv /srv/linked /etc/restbroker")
 
 
 def goes_on_in_the_next_debian(machine: Booted) -> None:
