@@ -231,8 +231,7 @@ def _add_restore(app: typer.Typer) -> None:
 
         with open_store(load_quietly(config)) as client, progress(client):
             dead_copies.restore(client, jid, who(), why)
-        said = "is in the dead set again. It may have run since it died. What you can do:"
-        output.say(f"{jid} {said} restbroker explain {shlex.quote(jid)}")
+        output.say(f"{jid} is dead again. It may have run since it died: restbroker explain {shlex.quote(jid)}")
 
 
 def _add_edit(app: typer.Typer, zset: SortedSet) -> None:

@@ -99,6 +99,10 @@ def test_a_job_behind_one_that_died(client: Client, broker: Broker, known: Confi
     own = ("To retry it: restbroker keys retry a", skip)
     assert said(client, "a0", known) == ("", "It stopped the key a: 2 jobs wait behind it.", own)
     client.command("DEL", "ns:dead")
+    unsafe = job("a", 0).replace(b"check_account", b"send_message")[:-1] + b', "restbroker_may_have_run": true}'
+    client.command("ZADD", "ns:dead", NOW_S, unsafe)
+    assert said(client, "a1", known)[2][0].endswith("If it was not: restbroker keys retry a --repeat-unsafe")
+    client.command("DEL", "ns:dead")
     _, behind, steps = said(client, "a1", known)
     assert "behind a0 of the key a, which died at +" in behind
     assert steps == ("To put that one back: restbroker dead restore a0", skip)
