@@ -25,7 +25,8 @@ _CONNECT_S: Final = 10.0
 _SILENCE_S: Final = 60.0
 """Seconds without a byte after which the connection counts as dead: the component's own heartbeats come back before."""
 _SENDING_S: Final = 5.0
-_PIECE_BYTES: Final = 65_536
+_PIECE_BYTES: Final = 16_384
+"""What is read between two steps of jobs: a stranger's elements take 5 ms of it, and a larger piece is no cheaper."""
 
 
 @define(eq=False)

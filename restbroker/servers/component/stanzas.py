@@ -12,7 +12,6 @@ the same form, but not from one of the server's own hosts.
 """
 
 import codecs
-import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache, partial
 from typing import Final, Literal, TypeAlias
@@ -30,14 +29,15 @@ _STANZAS: Final = frozenset({"message", "presence", "iq"})
 _INNER: Final = frozenset(f"{{jabber:client}}{kind}" for kind in _STANZAS)
 _COPY: Final = (FORWARDED,)
 _ROOM_EVENT: Final = tuple(f"{{http://jabber.org/protocol/pubsub#event}}{name}" for name in ("event", "items", "item"))
-_WHOLE: Final = re.compile(rb"(.*)", re.DOTALL)
-_COPIED: Final = re.compile(rb"<forwarded\b[^>]*>(.*)</forwarded>", re.DOTALL)
-_IN_ROOM: Final = re.compile(rb"<item\b[^>]*>(.*)</item>", re.DOTALL)
 _LONGEST_JID: Final = 3071
 _LONGEST_TOKEN: Final = 16 * 1024 * 1024
 """The bytes of a tag or comment after which the stream is left: expat keeps it, and reads it again for each piece."""
 _STREAM_LEVEL: Final = 1
 """How many elements are open between two stanzas."""
+_COPY_LEVEL: Final = _STREAM_LEVEL + 1 + len(_COPY)
+_ROOM_LEVEL: Final = _STREAM_LEVEL + 1 + len(_ROOM_EVENT)
+_INNER_LEVELS: Final = frozenset((_COPY_LEVEL, _ROOM_LEVEL))
+"""How many are open around a stanza that another one brings."""
 _DEEPEST: Final = _STREAM_LEVEL + 100
 """The last level that is read: what walks a tree may do so by recursion."""
 _MOST_BELOW: Final = 250_000
@@ -143,6 +143,9 @@ class StreamParser:
     """The stanza in progress; None between stanzas, and of one that is skipped."""
     _cuts: list[int] = field(factory=list)
     """Where each part that is left out of the stanza begins in the buffer, and where it ends."""
+    _begins: dict[int, int] = field(factory=dict)
+    _ends: dict[int, int] = field(factory=dict)
+    """By each of `_INNER_LEVELS`, where the stanza's last element there begins in the buffer, and where it ends."""
     _is_empty: bool = False
     """Whether nothing came since the last element began."""
     _is_over: bool = False
@@ -242,6 +245,8 @@ class StreamParser:
         elif depth == _STREAM_LEVEL and (at := self._position()) >= 0:
             self._forget(at)
             self._tree, self._cuts = ET.TreeBuilder(), []
+        elif depth in _INNER_LEVELS:
+            self._begins[depth] = self._parser.CurrentByteIndex - self._base
         if self._tree is not None:
             self._tree.start(tag, given)
 
@@ -266,9 +271,11 @@ class StreamParser:
             self._is_empty = False
             return
         self._spaces.update(self._covered.pop())
+        depth = len(self._covered)
         if self._tree is not None:
             self._tree.end(name)
-        depth = len(self._covered)
+            if depth in _INNER_LEVELS:
+                self._ends[depth] = self._behind()
         if depth == _STREAM_LEVEL:
             self._spaces = {prefix: space for prefix, space in self._spaces.items() if space}
             self._end_stanza()
@@ -282,21 +289,17 @@ class StreamParser:
             self._forget(max(self._position(), 0))
             self._items.append(Skipped("length"))
             return
-        element = tree.close()
-        end = self._behind()
-        xml = self._buffer[:end]
         if self._cuts:
-            edges = [0, *self._cuts, end]
-            xml = b"".join(xml[since:until] for since, until in zip(edges[::2], edges[1::2], strict=True))
             self._items.append(Skipped("depth"))
+        end = self._behind()
+        self._read(tree.close(), end)
         self._forget(end)
-        self._read(element, xml)
         if len(self._names) > _MOST_NAMES:
             raise _Renewal
 
     def _behind(self) -> int:
         """Return where the tag ends that ends an element."""
-        at = self._position()
+        at = self._parser.CurrentByteIndex - self._base
         # Behind an element of one tag the parser is behind that already, whatever follows.
         return at if self._is_empty and self._buffer.endswith(b"/>", 0, at) else self._buffer.index(b">", at) + 1
 
@@ -308,7 +311,7 @@ class StreamParser:
             self._buffer = self._buffer[count:]
             self._base += count
 
-    def _read(self, element: ET.Element, xml: bytes) -> None:
+    def _read(self, element: ET.Element, end: int) -> None:
         kind = element.tag.removeprefix(_COMPONENT)
         is_of_host = element.get("from") in self.hosts and element.get("to") == self.name
         copied = _within(element, _COPY) if is_of_host else None
@@ -319,20 +322,32 @@ class StreamParser:
         elif kind not in _STANZAS:
             pass  # the protocol has no others
         elif copied is not None:
-            stanza = _stanza(copied, _COPIED.search(xml))
+            stanza = self._stanza(copied, self._begins[_COPY_LEVEL], self._ends[_COPY_LEVEL])
             if stanza is None or stanza.kind != "iq":
                 self._items.append(Skipped("address") if stanza is None else StanzaCopy(element.attrib["from"], stanza))
         else:
-            said = _stanza(_within(element, _ROOM_EVENT), _IN_ROOM.search(xml))
-            stanza = _stanza(element, _WHOLE.search(xml))
+            stanza, said = self._stanza(element, 0, end), None
+            if (brought := _within(element, _ROOM_EVENT)) is not None:
+                said = self._stanza(brought, self._begins[_ROOM_LEVEL], self._ends[_ROOM_LEVEL])
             self._items.append(Skipped("address") if stanza is None else Direct(stanza, said))
+
+    def _stanza(self, element: ET.Element, begin: int, end: int) -> Stanza | None:
+        """Return the stanza with its text, which has these places; None if it has an address that no server gives."""
+        sender, receiver = _jid(element.get("from", "")), _jid(element.get("to", ""))
+        if not sender or not receiver:
+            return None
+        xml = self._buffer[begin:end]
+        if self._cuts:
+            edges = [begin, *self._cuts, end]
+            xml = b"".join(self._buffer[since:until] for since, until in zip(edges[::2], edges[1::2], strict=True))
+        return Stanza(element, sender, receiver, xml.decode())
 
 
 def _tag(name: str, spaces: Mapping[str, str]) -> str:
     """Return the name with its namespace, as ElementTree writes it; as it came if nobody declared its prefix."""
-    prefix, colon, local = name.rpartition(":")
+    prefix, _, local = name.rpartition(":")
     space = spaces.get(prefix)
-    return name if not space else f"{{{space}}}{local if colon else name}"
+    return f"{{{space}}}{local}" if space else name
 
 
 def _within(element: ET.Element, path: tuple[str, ...]) -> ET.Element | None:
@@ -343,14 +358,6 @@ def _within(element: ET.Element, path: tuple[str, ...]) -> ET.Element | None:
         element = element[0]
     is_one = len(element) == 1 and element[0].tag in _INNER
     return element[0] if is_one else None
-
-
-def _stanza(element: ET.Element | None, xml: re.Match[bytes] | None) -> Stanza | None:
-    """Return the stanza with its bytes; None if there is none, or if it has an address that no server gives."""
-    if element is None or xml is None:
-        return None
-    sender, receiver = _jid(element.get("from", "")), _jid(element.get("to", ""))
-    return Stanza(element, sender, receiver, xml[1].decode()) if sender and receiver else None
 
 
 @lru_cache(4096)

@@ -99,6 +99,24 @@ def test_a_copy_has_the_stanza_within_as_it_came() -> None:
     assert (found.xml, found.element.findtext(BODY), found.element.get("id")) == (MESSAGE, "hi <there>", "m1")
 
 
+@pytest.mark.parametrize("inner", [MESSAGE, MESSAGE.replace("<body>hi &lt;there&gt;</body></message>", "</message >")])
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("<forwarded a='>' xmlns='urn:xmpp:forward:0'>", "</forwarded >"),
+        ("<f:forwarded xmlns:f='urn:xmpp:forward:0'><!-- <forwarded> -->", " </f:forwarded>"),
+    ],
+)
+def test_the_stanza_within_ends_where_the_parser_says(start: str, end: str, inner: str) -> None:
+    (item,) = read([f"<message to='{NAME}' from='{HOST}'>{start}{inner}{end}</message>".encode()])
+    assert stanzas_in([item]) == [inner]
+    room = ROOM.replace("<item id='7'>", "<item id='>'>").replace("</item>", "\n</item >")
+    (item,) = read([room.encode()])
+    assert isinstance(item, Direct)
+    assert item.said is not None
+    assert item.said.xml == ROOM.partition("<item id='7'>")[2].partition("</item>")[0]
+
+
 @pytest.mark.promise
 @pytest.mark.parametrize(
     "outer",
