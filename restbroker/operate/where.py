@@ -38,12 +38,14 @@ ARGUMENT: Final = "arg."
 _HEADINGS: Final = {"code": "error", "group": "failure_group", "job": "jid"}
 """What tables call fields: as names of arguments they would be in no job, and `!=` would mean every one."""
 _AGES: Final[dict[str, Op]] = {"older": "<", "newer": ">"}
-_FORM: Final = re.compile(r"\s*([^\s=!~<>]*)\s*(!=|=|~|<|>|(?<=\s)(?:older|newer)(?=\s))\s*(.*?)\s*", re.DOTALL)
+_FORM: Final = re.compile(r"([^\s=!~<>]*)\s*(!=|=|~|<|>|(?<=\s)(?:older|newer)(?=\s))")
 _NAME: Final = re.compile(r"[\w.-]{1,100}")
 _CONDITION: Final = re.compile(rf"\s*(?:[\w.-]{{1,100}}\s*[=!~<>]|(?:{'|'.join(TIMES)})\s+(?:{'|'.join(_AGES)})\s)")
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAY_S: Final = 86_400.0
 _VALUE_LIMIT: Final = 500
+_LIMIT: Final = 1000
+"""The characters of a condition, with its blanks."""
 _TIME: Final = "Give 2026-11-20, 2026-11-20T08:00, today or yesterday."
 _DUE: Final = (
     "Compare it with a time: at < 2026-11-20T08:00 for what is due before, at > 2026-11-20T08:00 for what is due later."
@@ -175,12 +177,15 @@ def with_fixed_time(condition: Condition) -> str:
 
 
 def _read(typed: str, now_s: float, *, ahead: bool, hidden: Sequence[str]) -> Condition:
-    found = _FORM.fullmatch(typed)
+    if len(typed) > _LIMIT:
+        raise UsageError(f"A condition is longer than {_LIMIT} characters: {_quote(typed)}.", "Shorten it.")
+    begun = typed.lstrip()
+    found = _FORM.match(begun)
     if found is None or not found[1]:
         raise UsageError(
             f"{_quote(typed)} is not a condition: FIELD OP VALUE, where OP is = != ~ < > older or newer.", EXAMPLE
         )
-    name, word, value = found.groups()
+    name, word, value = *found.groups(), begun[found.end() :].strip()
     if value.startswith(("=", "~", "<", ">")):
         wrong = f"There is no operator {word}{value[0]}"
         raise UsageError(f"{wrong}; the operators are = != ~ < > older and newer.", EXAMPLE)

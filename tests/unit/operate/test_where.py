@@ -157,6 +157,7 @@ def test_hidden_texts_cannot_be_searched_unless_they_are_shown() -> None:
     ("attempts ~ 5", "not a number"),
     ("a,b = 5", "is not a field"),
     (f"command = {'x' * 501}", "longer than"),
+    (f"a=x{' ' * 28_000}y", "A condition is longer than 1000 characters: 'a=x"),
 ])  # fmt: skip
 def test_wrong_condition_is_named_with_the_allowed_ones(typed: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
