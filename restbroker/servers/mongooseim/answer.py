@@ -20,9 +20,9 @@ from restbroker.transport.message import Response
 _MOST_PROBLEMS: Final = 10_000
 _CODE: Final = re.compile(r"[A-Za-z0-9_]{1,60}", re.ASCII)
 # Written as Erlang writes it, in which no secret or message text would be recognised.
-_VALUE: Final = re.compile(r"(failed for type \w{1,60}) with value .*(\. The reason)", re.DOTALL)
+_VALUE: Final = re.compile(r"failed for type \w{1,60}(?= with value )")
 # What stands there in the job's document, which may hold a password.
-_PART: Final = re.compile(r"(Cannot (?:parse|scan) line \d+).*", re.DOTALL)
+_PART: Final = re.compile(r"Cannot (?:parse|scan) line \d{1,20}")
 _QUOTING: Final = ("parser_error", "scanner_error")
 _OF_PAGE: Final = AnswerForm(lambda _response, text: ("", text))
 _OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), prefix="The server says: ")
@@ -110,9 +110,20 @@ def _problems(errors: list[Json]) -> Iterator[AnswerError]:
         yield AnswerError(
             code if isinstance(code, str) and _CODE.fullmatch(code) else "",
             tuple(part for part in path if isinstance(part, str | int)) if isinstance(path, list) else (),
-            _PART.sub(r"\1", _VALUE.sub(r"\1\2", message)) if isinstance(message, str) else "",
+            _without_quotes(message) if isinstance(message, str) else "",
             tuple(_texts(more.get("not_loaded_modules"))) + tuple(_texts(more.get("not_loaded_services"))),
         )
+
+
+def _without_quotes(message: str) -> str:
+    """Return the message without what it quotes, which goes to its end unless something behind it is known."""
+    begin = message[: hiding.START_SEARCHED]
+    if found := _VALUE.search(begin):
+        reason = message.rfind(". The reason", found.end())
+        begin = begin[: found.end()] + (message[reason:] if reason >= 0 else "")
+    if found := _PART.search(begin):
+        return begin[: found.end()]
+    return begin[: hiding.START_SEARCHED]
 
 
 def _texts(value: Json) -> Iterator[str]:

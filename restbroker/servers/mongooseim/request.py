@@ -4,7 +4,8 @@ Called by the connector. Always holds: it is a POST, since MongooseIM would run 
 `Content-Type` is `application/json` with nothing behind it, or the answer is 415 (both measured); values are variables.
 `Host` is set by the transport (`target.host_header`). All names are known and all required members are there; whether a
 value fits its type, MongooseIM says before it does anything (read in `mongoose_graphql` of 6.8.0), except where it
-would take any value, or print a secret, and of XML: its parser takes `&#27;` and unknown entities (read in exml).
+would take any value, print a secret, or repeat a long text as the name of an enum (measured), and of XML: its parser
+takes `&#27;` and unknown entities (read in exml).
 
 Values never stand in the text of a document, since MongooseIM does not unescape its strings (measured); an argument
 without a value is not in it, so that the server's own default counts; the selection covers the whole result, as far as
@@ -18,6 +19,7 @@ the stanza is what MongooseIM makes of such a message (read in 6.0.0, 6.8.0), ex
 place and form of the operation's own.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
@@ -39,6 +41,8 @@ from restbroker.servers.mongooseim.options import Options, Schema
 from restbroker.transport.message import Request
 
 _XML: Final = "XmlElement"
+_ENUM_NAME: Final = re.compile("[_A-Za-z][_0-9A-Za-z]*")
+"""What a value of an enum may be: a newer server may have newer ones than the catalogue."""
 _HEADERS: Final = (("Content-Type", "application/json"), ("Accept", "application/json"))
 
 
@@ -126,10 +130,7 @@ def _check_members(place: str, value: Json, kind: Type) -> None:
         for number, item in enumerate(value, start=1):
             _check_members(f"{place}[{number}]", item, kind.item)
     elif fields is None:
-        if not isinstance(value, str) and _must_be_text(place, kind):
-            raise InvalidArguments(f'the argument "{place}" is {kind_of(value)}, where a string is needed')
-        if kind.name == _XML and isinstance(value, str):
-            _require_xml(place, value)
+        _check_value(place, value, kind)
     elif not isinstance(value, dict):  # MongooseIM would crash on some of these
         raise InvalidArguments(f'the argument "{place}" is {kind_of(value)}, where an object is needed')
     else:
@@ -138,12 +139,18 @@ def _check_members(place: str, value: Json, kind: Type) -> None:
             _check_members(f"{place}.{field}", value.get(field), inner)
 
 
-def _require_xml(place: str, text: str) -> None:
-    """Raise `InvalidArguments` for what MongooseIM would take for XML, and pass on to clients that do not."""
-    try:
-        read(text)
-    except UnreadableXml as error:
-        raise InvalidArguments(f'the argument "{place}" {error}') from None
+def _check_value(place: str, value: Json, kind: Type) -> None:
+    """Raise `InvalidArguments` for what MongooseIM would take, repeat or print, and should not."""
+    names = catalogue.names_of_enum(kind.name)
+    if not isinstance(value, str) and _must_be_text(place, kind):
+        raise InvalidArguments(f'the argument "{place}" is {kind_of(value)}, where a string is needed')
+    if names and not _ENUM_NAME.fullmatch(str(value)):  # it would be repeated, however long it is
+        raise InvalidArguments(f'the argument "{place}" must be one of {", ".join(names)}')
+    if kind.name == _XML and isinstance(value, str):
+        try:
+            read(value)
+        except UnreadableXml as error:  # what clients would not take for XML
+            raise InvalidArguments(f'the argument "{place}" {error}') from None
 
 
 def _must_be_text(place: str, kind: Type) -> bool:

@@ -49,6 +49,11 @@ async def test_unknown_names_and_missing_members_are_refused_unsent(opened: Open
             ("stanza.sendStanza", {"stanza": f"<message{odd}</message>"}, '"stanza" is not well-formed: ')
             for odd in ("><body>&#27;[31m</body>", " id='&#x1B;'>", "><body>&nbsp;</body>", "><x:y/>")
         ),
+        (
+            "roster.subscription",
+            {"user": "alice@localhost", "contact": "b@localhost", "action": "hush INVITE"},
+            '"action" must be one of INVITE, ACCEPT, DECLINE, CANCEL',
+        ),
     ]
     async with opened(says(DONE)) as bench:
         for command, arguments, reason in rows:
@@ -197,6 +202,25 @@ async def test_a_value_in_the_spelling_of_erlang_is_in_no_message(opened: Opened
     assert outcome.reason.code == "BadArgument"
     assert "goes" not in outcome.reason.message
     assert outcome.reason.message.endswith("for type XmlElement. The reason it failed is: <<112,195,182>>")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Input coercion failed for type JID with value {}. The reason is: x", "failed for type JID. The reason is: x"),
+        ("Input coercion failed for type JID with value {}", "Input coercion failed for type JID"),
+        ("Cannot parse line 12 because of {}", "Cannot parse line 12"),
+        ("{}failed for type JID with value {}", "***"),
+    ],
+)
+async def test_a_long_message_is_masked_and_loses_its_quotes(opened: Opened, said: str, shown: str) -> None:
+    """Also a secret that lies across the place where the text is cut, and a quote whose end is missing."""
+    for quoted in (f"{'failed for type a with value ' * 15_000}{SECRET}", f"{'x ' * 10}{SECRET} " * 20_000):
+        answer = Answer(400, json.dumps({"errors": [refusal("input_coercion", said.replace("{}", quoted))]}).encode())
+        outcome = await fate_of(opened, REGISTER, {}, answer, username="alice", password=SECRET)
+        assert isinstance(outcome, Rejected)
+        assert SECRET[:6] not in repr(outcome)
+        assert outcome.reason.message.endswith(shown) or "hidden" in outcome.reason.message or "***" in shown
 
 
 async def test_a_module_that_is_not_loaded_is_named(opened: Opened) -> None:
