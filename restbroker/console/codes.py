@@ -21,7 +21,7 @@ _EXIT_HINTS: Final[Mapping[int, str]] = {
     Exit.WAITING: "`restbroker explain JID` shows what happened to the job.",
 }
 _EXITS: Final = "docs/cli.md#exit-codes"
-_LINK: Final = r"\[([^\]]*)\]\(([^)\s]*)\)"
+_LINK: Final = r"\[([^\[\]]*)\]\(([^()\s]*)\)"
 
 
 class CodeTable(TypedDict):

@@ -16,7 +16,7 @@ from restbroker.errors import UsageError
 
 _YEAR_DAYS: Final = 366
 _MOST_MS: Final = 1e15
-_NOT_POSITIVE: Final = re.compile(r"\s*(?:-[\d.].*|[^1-9]*0[^1-9]*)")
+_NOT_POSITIVE: Final = re.compile(r"\s*+(?:-[\d.].*|[^0-9]*+0[^1-9]*)")
 
 
 def at_s(delay: str | None, at: str | None) -> float | None:

@@ -19,7 +19,8 @@ _QUOTES: Final = frozenset("\"'`“«")
 _QUOTED: Final = re.compile(
     r"""(?<!\w)(?:"[^"\n]{0,100}"|'[^'\n]{0,100}'(?!\w)|`[^`'\n]{0,100}[`'])|[“«][^”»\n]{0,100}[”»]"""
 )
-_WORD: Final = re.compile(r"([(<{]*)(.*?)([)>}.,;:!?]*)", re.DOTALL)
+_BEFORE: Final = "(<{"
+_BEHIND: Final = ")>}.,;:!?"
 _HOST: Final = re.compile(
     r"(?:[\w-]{1,63}\.){1,8}[a-z][\w-]{0,62}(?::\d+)?|\d+(?:\.\d+){3}(?::\d+)?|\[[0-9a-f:.]+\](?::\d+)?", re.IGNORECASE
 )
@@ -101,9 +102,10 @@ def _generalise_word(word: str) -> str:
     if word.isalpha() or word == "<text>":
         return word
     # The user and the host of a JID may have been put in already.
-    found = _WORD.fullmatch(word.replace("<text>", "x") if "@" in word else word)
-    assert found is not None  # noqa: S101 - each part may be empty
-    before, core, behind = found.groups()
+    whole = word.replace("<text>", "x") if "@" in word else word
+    begun = whole.lstrip(_BEFORE)
+    core = begun.rstrip(_BEHIND)
+    before, behind = whole.removesuffix(begun), begun.removeprefix(core)
     if "@" in core:
         return f"{before}<JID>{behind}"
     if _HOST.fullmatch(core) is not None:

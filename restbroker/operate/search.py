@@ -22,7 +22,7 @@ from restbroker.store import processes
 from restbroker.store.client import Client
 
 _MOST: Final = 1000
-_PLAIN: Final = re.compile(r"[a-z0-9_.:@ -]*[a-df-z_@][a-z0-9_.:@ -]*", re.ASCII)
+_PLAIN: Final = re.compile(r"[0-9e.: -]*[a-df-z_@][a-z0-9_.:@ -]*", re.ASCII)
 """What JSON writes in one way only, once it is ASCII without escapes; a number may be written in several."""
 _INSTEAD: Final = "not shown"
 """The words that stand for what is too large to show; they are not in the job."""

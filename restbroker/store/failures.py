@@ -44,8 +44,8 @@ _CODES = frozenset(
 _NO_PASSWORD_TEXTS = ("AUTH <password> called without any password", "Client sent AUTH, but no password")
 _LOGIN_TEXTS = ("invalid password", *_NO_PASSWORD_TEXTS)
 _UNKNOWN = re.compile(
-    r"(?i)unknown (redis )?command|(unsupported|disabled) command|command .*(not (supported|allowed|available)"
-    r"|disabled)"
+    r"(?i)unknown (redis )?command|(unsupported|disabled) command|command .{0,100}(not (supported|allowed"
+    r"|available)|disabled)"
 )
 _NO_RIGHT_TEXTS = ("The user executing the script can't", "ACL failure in script")
 """How Redis 7.0, and Valkey 9.1, say of a script's command what is NOPERM elsewhere (measured)."""

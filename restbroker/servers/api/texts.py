@@ -19,7 +19,7 @@ _PAGE_LIMIT: Final = 4096
 _HEADING: Final = re.compile(r"<(?:h1|title)\b[^<>]*>([^<]*)<", re.IGNORECASE)
 _GZIP: Final = 31
 """The number by which zlib knows gzip's format."""
-_TAG: Final = re.compile(r"<[^>]*>")
+_TAG: Final = re.compile(r"<[^>]*(>?)")
 
 
 def parse_json(body: bytes | str) -> Json:
@@ -41,7 +41,7 @@ def page_heading(text: str) -> str:
 
     page = text[:_PAGE_LIMIT]
     found = _HEADING.search(page)
-    return unescape(found[1] if found else _TAG.sub(" ", page)).strip()
+    return unescape(found[1] if found else _TAG.sub(lambda tag: " " if tag[1] else tag[0], page)).strip()
 
 
 def read_catalogue(module: str) -> Any:  # noqa: ANN401  each catalogue has its own shape

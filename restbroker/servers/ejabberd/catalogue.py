@@ -63,7 +63,7 @@ _NAMES: Final = frozenset({"user", "localuser", "username", "room", "name", "gro
 _STRANGERS: Final = ("add_to_spam_filter_cache", "drop_from_spam_filter_cache")
 """Commands whose JIDs are those of senders elsewhere, while what is done stays on `host`."""
 
-_VERSION: Final = re.compile(r"(\d+)\.(\d+)")
+_VERSION: Final = re.compile(r"(\d{1,9})\.(\d{1,9})")
 
 _TYPES: Final[dict[str, tuple[ValueType, Literal["string", "object"] | None]]] = {
     "string": ("string", None),

@@ -45,7 +45,7 @@ _CRASHED: Final = (
     f"The job is tried at most {INTERNAL_ERROR_ATTEMPTS} times."
 )
 _BYTE_LIST: Final = re.compile(r"<<([0-9]{1,3}(?:,\s*[0-9]{1,3})*)>>")
-_RUNNING: Final = re.compile(r"ejabberd (\d+\.\d+)\S* is running")
+_RUNNING: Final = re.compile(r"ejabberd (\d+\.\d++)\S* is running")
 _UNKNOWN: Final = ("40", "44")
 _FAILED: Final = ("0", "10001")
 """The codes of a command that said itself that it failed: a proof that it did not run."""

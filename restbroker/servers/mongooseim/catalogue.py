@@ -25,7 +25,7 @@ from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES, DOCUMEN
 from restbroker.servers.mongooseim.options import Options, Schema
 
 Version: TypeAlias = tuple[int, ...]
-_VERSION: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_VERSION: Final = re.compile(r"(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?")
 _WHOLE: Final = frozenset({"Int", "PosInt", "NonNegInt"})
 _OWN: Final = (
     # It may hold a password; in its variables, values are hidden by their names, as in all arguments.

@@ -28,7 +28,7 @@ _ON_THE_MACHINE: Final = frozenset(
     }
 )
 _FAILED: Final = 1
-_EMPTY: Final = re.compile(r"^( *)(.*[\[{])([\]}],?)$", re.MULTILINE)
+_EMPTY: Final = re.compile(r"^( *+)(.*[\[{])([\]}],?)$", re.MULTILINE)
 """A line that ends with an empty list or object; a text that looks so ends with its quotation mark."""
 _HELP: Final = "--help"
 

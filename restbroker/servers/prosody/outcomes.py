@@ -40,7 +40,7 @@ _HEAD_LIMIT: Final = 4096
 _SAID: Final = re.compile(r'<p class="extra">([^<]*)</p>')
 _OWN_PAGE: Final = re.compile(rb'p\.extra\{|<p class="extra">')
 """What each of Prosody's own pages has: the style of that paragraph, or one (recorded on 0.12.3 and 13.0.1)."""
-_WORDS: Final = re.compile(r"<text\b[^>]*>([^<]*)</text>")
+_WORDS: Final = re.compile(r"<text\b[^<>]*>([^<]*)</text>")
 """The text of an error that mod_rest sends as XML."""
 _REPORTS: Final = frozenset({"delete-user", "end-user-session", "disable-user", "reenable-user"})
 """The commands that report on several accounts, by the end of their nodes."""
