@@ -210,7 +210,7 @@ async def test_a_value_in_the_spelling_of_erlang_is_in_no_message(opened: Opened
         ("Input coercion failed for type JID with value {}. The reason is: x", "failed for type JID. The reason is: x"),
         ("Input coercion failed for type JID with value {}", "Input coercion failed for type JID"),
         ("Cannot parse line 12 because of {}", "Cannot parse line 12"),
-        ("{}failed for type JID with value {}", "***"),
+        ("{} is not present", ""),
     ],
 )
 async def test_a_long_message_is_masked_and_loses_its_quotes(opened: Opened, said: str, shown: str) -> None:
@@ -220,7 +220,7 @@ async def test_a_long_message_is_masked_and_loses_its_quotes(opened: Opened, sai
         outcome = await fate_of(opened, REGISTER, {}, answer, username="alice", password=SECRET)
         assert isinstance(outcome, Rejected)
         assert SECRET[:6] not in repr(outcome)
-        assert outcome.reason.message.endswith(shown) or "hidden" in outcome.reason.message or "***" in shown
+        assert outcome.reason.message.endswith(shown)
 
 
 async def test_a_module_that_is_not_loaded_is_named(opened: Opened) -> None:
