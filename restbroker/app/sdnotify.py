@@ -1,7 +1,9 @@
 """Tells systemd how the process is: READY, STATUS, RELOADING, WATCHDOG and STOPPING (sd_notify(3), `Type=notify`).
 
-`build` adds it to the services. Always holds: without NOTIFY_SOCKET nothing happens; a socket that is missing or full
-delays nothing and ends nothing; WATCHDOG=1 is sent by the event loop itself, so that it ends when the loop hangs.
+`build` adds it to the services, as the last one: READY means that the file is read and that what is listened on is
+open. No boot and no package manager waits for Redis; STATUS says if the process does. Always holds: without
+NOTIFY_SOCKET nothing happens; a socket that is missing or full delays nothing and ends nothing; WATCHDOG=1 is sent by
+the event loop itself, so that it ends when the loop hangs.
 
 No library: python-systemd is a C binding that needs libsystemd to be built, and the others are a wrapper around what
 `_send` does, which systemd promises not to change.
@@ -72,7 +74,7 @@ class Notifier:
         """Tell systemd that the reload is over, successful or not."""
         if self._reloading:
             self._reloading = False
-            # READY=1 ends the reload; whether jobs are taken was told at the start, and is in STATUS since.
+            # READY=1 ends the reload, whatever STATUS says.
             self._told -= {"READY=1"}
             self._tell({"READY=1"} | _state(self.view()))
 
@@ -96,16 +98,14 @@ class Notifier:
 
 def _state(view: View) -> set[str]:
     down = ", ".join(f"{name} ({code})" for name, code in view.down_targets.items())
-    words = [f"{view.phase.capitalize()}."]
-    if view.phase in {"serving", "quiet"} and view.unready is not None:
+    words = [f"{view.phase.capitalize()}."] if view.phase in {"serving", "quiet"} else []
+    if view.unready is not None:
         words.append(view.unready)
     if down:
         words.append(f"Targets that get no jobs now: {down}.")
     if view.finishing:
         words.append(f"Jobs that run under the previous configuration: {view.finishing}.")
-    lines = {"STATUS=" + " ".join(words)}
-    if view.unready is None:
-        lines.add("READY=1")
+    lines = {"READY=1", "STATUS=" + " ".join(words)}
     if view.phase == "stopping":
         lines.add("STOPPING=1")
     return lines

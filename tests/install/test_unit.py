@@ -22,8 +22,9 @@ from tests.support.process import run, started
 from tests.support.redis_server import RedisServer
 
 UNIT: Final = ROOT / "contrib" / "restbroker.service"
+READY: Final = UNIT.with_name("restbroker-ready.service")
 CREDENTIALS: Final = ROOT / "contrib" / "restbroker.service.d" / "credentials.conf"
-PROSODY: Final = CREDENTIALS.with_name("prosody.conf")
+PROSODY, PROSODY_FIRST = CREDENTIALS.with_name("prosody.conf"), CREDENTIALS.with_name("prosody-first.conf")
 
 
 def settings(file: Path, key: str) -> list[str]:
@@ -41,20 +42,49 @@ def calls_in(group: str) -> set[str]:
     return {call for word in words for call in (calls_in(word) if word.startswith("@") else {word})}
 
 
+def install(folder: Path, *parts: Path) -> list[Path]:
+    """The unit, drop-ins and other units in a folder; what they start is a program that is there."""
+    units = [UNIT, *(part for part in parts if part.suffix == ".service")]
+    for unit in units:
+        (folder / unit.name).write_text(unit.read_text("utf-8").replace("/usr/local/bin/restbroker", sys.executable))
+        (folder / f"{unit.name}.d").mkdir()
+    for part in (part for part in parts if part.suffix == ".conf"):
+        for unit in units if part == CREDENTIALS else [UNIT]:
+            # As its first lines say: of the two for Prosody, only one can be there.
+            shutil.copy(part, folder / f"{unit.name}.d" / part.name.replace("prosody-first", "prosody"))
+    return [folder / unit.name for unit in units]
+
+
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """The unit and its drop-ins in a folder; what it starts is a program that is there."""
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text("utf-8").replace("/usr/local/bin/restbroker", sys.executable))
-    (tmp_path / CREDENTIALS.parent.name).mkdir()
-    for part in (CREDENTIALS, PROSODY):
-        shutil.copy(part, tmp_path / part.parent.name)
-    return unit
+    return install(tmp_path, CREDENTIALS, PROSODY)[0]
 
 
-def test_systemd_has_nothing_to_say_of_it(installed: Path) -> None:
-    done = analyze("verify", "--man=no", str(installed))
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+def test_systemd_has_nothing_to_say_of_any_combination(tmp_path: Path) -> None:
+    """Among the services that it needs, which are all started; a circle would be named."""
+    needed = {word for words in settings(UNIT, "After") for word in words.split() if word.endswith(".service")}
+    assert {"redis-server.service", "valkey-server.service", "ejabberd.service", "rabbitmq-server.service"} < needed
+    for prosody in ((), (PROSODY, READY), (PROSODY_FIRST,), (PROSODY, PROSODY_FIRST)):
+        for more in ((), (CREDENTIALS,)):
+            folder = tmp_path / str(len(list(tmp_path.iterdir())))
+            folder.mkdir()
+            for name in (*needed, "prosody.service"):
+                (folder / name).write_text(f"[Service]\nExecStart={sys.executable}\n")
+            (folder / "all.target").write_text(f"[Unit]\nWants={' '.join(unit.name for unit in folder.iterdir())}\n")
+            install(folder, *prosody, *more)
+            done = analyze(
+                "verify", "--man=no", *map(str, folder.glob("*.target")), *map(str, folder.glob("*.service"))
+            )
+            assert (done.returncode, done.stdout + done.stderr) == (0, ""), prosody
+
+
+def test_what_restbroker_needs_stops_after_it_and_nothing_waits_for_it() -> None:
+    assert settings(UNIT, "TimeoutStartSec") == []
+    assert {"After", "Before"} & {line.partition("=")[0] for line in PROSODY.read_text().splitlines()} == {"Before"}
+    assert settings(PROSODY_FIRST, "After") == settings(READY, "Before") == ["prosody.service"]
+    assert settings(READY, "WantedBy") == ["prosody.service"]
+    assert (settings(READY, "After"), settings(READY, "PartOf")) == (["restbroker.service"], ["restbroker.service"])
+    assert settings(READY, "TimeoutStartSec") == ["55"]
 
 
 def test_unit_is_little_exposed_and_its_user_is_not_root(installed: Path) -> None:

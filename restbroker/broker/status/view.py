@@ -33,6 +33,8 @@ class View:
     @property
     def unready(self) -> str | None:
         """Why this process takes no jobs; None if it does, or is quiet. A target that is down is no reason."""
+        if self.phase == "starting" and self.store_reason is not None:
+            return f"The broker waits for Redis. {self.store_reason}"
         if self.phase in {"starting", "stopping"}:
             return f"The broker is {self.phase}."
         if not self.store_up:

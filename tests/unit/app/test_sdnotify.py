@@ -50,13 +50,17 @@ def sent(address: str) -> Iterator[Sent]:
 async def test_ready_each_new_status_and_the_stop_are_reported(
     address: str, sent: Sent, autojump_clock: trio.testing.MockClock
 ) -> None:
+    """No boot and no package manager waits for Redis; the status says if the process does."""
     view = STARTING
     async with trio.open_nursery() as nursery:
         await nursery.start(Notifier(address, lambda: view).run)
-        await until_async(lambda: sent.has("STATUS=Starting."), "the start is reported")
-        assert "READY=1" not in sent.lines
+        await until_async(lambda: sent.has("READY=1"), "it is started")
+        assert sent.has("STATUS=The broker is starting.")
+        away = "Redis at 127.0.0.1:1 cannot be reached: Connection refused."
+        view = attrs.evolve(STARTING, store_up=False, store_reason=away)
+        await until_async(lambda: sent.has(f"STATUS=The broker waits for Redis. {away}"), "it says what it waits for")
         view = SERVING
-        await until_async(lambda: sent.has("READY=1"), "it is ready")
+        await until_async(lambda: sent.has("STATUS=Serving."), "it serves")
         view = attrs.evolve(SERVING, down_targets={"ejabberd": "Refused"})
         status = "STATUS=Serving. Targets that get no jobs now: ejabberd (Refused)."
         await until_async(lambda: sent.has(status), "the closed target is reported")
