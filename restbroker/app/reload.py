@@ -2,10 +2,12 @@
 
 Always holds: a configuration that cannot be used changes nothing, and reaches no worker; a change of other keys than
 the targets' takes effect without disturbing them; a change that needs a restart is reported and not made; where the
-targets stay the same, they read their secret files again.
+targets stay the same, they read their secret files again; once restbroker's files were replaced, nothing more is loaded
+of them, since another version's would not fit.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
@@ -43,6 +45,15 @@ _BESIDE: Final = ("log_level", *AT_START)
 _LOAD_S = 10.0
 
 
+def installed() -> tuple[int, int] | None:
+    """Return what differs once an upgrade has replaced restbroker's files; None if they are gone, or no files."""
+    try:
+        found = Path(__file__).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 class ReloadObserver(Protocol):
     """Something that must know when a reload begins and when it is over."""
 
@@ -73,6 +84,7 @@ class Reload:
     reload_workers: Callable[[], Awaitable[None]] | None = None
     _started: Config = field(init=False, default=attrs.Factory(lambda self: self.config, takes_self=True))
     """The configuration of the start, whose events are taken in."""
+    _installed: tuple[int, int] | None = field(factory=installed)
     _limiter: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
     _hindrance: OperatorWarning | None = None
 
@@ -93,7 +105,12 @@ class Reload:
                 observer.reload_ended()
 
     async def may_start(self) -> bool:
-        """Tell whether a worker can be started with the configuration; a reason why not is reported once."""
+        """Tell whether a worker can be started with the configuration; a reason why not is reported once.
+
+        A worker of another version is started without asking: it reads the configuration itself.
+        """
+        if self._is_replaced:
+            return True
         hindrance = None
         try:
             _require_queues(self._started, (await self._read()).config)
@@ -105,12 +122,22 @@ class Reload:
         self._hindrance = hindrance
         return hindrance is None
 
+    @property
+    def _is_replaced(self) -> bool:
+        return installed() != self._installed
+
     async def _read(self) -> LoadedConfig:
         """Return what `load` returns, run in a thread. Raise `ConfigError` if the configuration cannot be used.
 
         A slow disk must not hold up the heartbeats. When cancelled, or after 10 s, it leaves a `load` that hangs
         behind; the limiter is for this alone, so that such threads do not pile up, nor take the places of others.
         """
+        if self._is_replaced:
+            raise ConfigError(
+                "restbroker's files were replaced since this process started, so that it cannot load a configuration "
+                "any more. It goes on with the one it has.",
+                "Restart restbroker. No job is lost.",
+            )
         with trio.move_on_after(_LOAD_S):
             return await trio.to_thread.run_sync(self.load, abandon_on_cancel=True, limiter=self._limiter)
         raise ConfigError(

@@ -281,6 +281,30 @@ async def test_obstacle_of_a_start_is_reported_once_until_it_changes(config: Con
     assert setup.events[0] == OperatorWarning("StartRefused", said, "Fix it.")
 
 
+async def test_once_its_files_were_replaced_only_a_restart_helps(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if they are gone; a worker of the other version reads the configuration itself."""
+    file, newer = tmp_path / "reload.py", tmp_path / "newer"
+    for path in (file, newer):
+        path.write_text("")
+    monkeypatch.setattr(reload_module, "__file__", str(file))
+    setup = Setup(attrs.evolve(config, log_level="debug"))
+    replaced = setup.supervisor(config)
+    await replaced.reload()
+    assert (setup.events, setup.reloads) == ([], 1)
+    setup.next = ConfigError("env.json is empty.", "Fix it.")
+    for change in (lambda: newer.replace(file), file.unlink):
+        change()
+        await replaced.reload()
+        (refused,) = setup.events
+        assert isinstance(refused, ConfigRefused)
+        assert ("files were replaced" in refused.message, refused.hint) == (True, "Restart restbroker. No job is lost.")
+        assert await replaced.may_start()
+        setup.events.clear()
+    assert setup.reloads == 1
+
+
 async def test_workers_load_only_what_their_supervisor_can_use(config: Config) -> None:
     setup = Setup(ConfigError("env.json is empty.", "Fix it."))
     reloader = setup.supervisor(config)
