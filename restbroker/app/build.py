@@ -80,6 +80,14 @@ def run(
     return trio.run(_main, config, load, LogSettings(config.log_level, json_logs, worker), line)
 
 
+def require_usable(config: Config) -> None:
+    """Make all that a start makes before it connects; raise `ConfigError` if it cannot be made."""
+    report = Reporter(LogSink(LogSettings(config.log_level)))
+    plan = plan_of(config, report, report.counters)
+    view = ProcessView(plan.status.view)
+    services(lambda: config, parts_of(config), view, report, plan.open_control, plan.upkeep.room)
+
+
 async def _main(
     config: Config, load: Callable[[], LoadedConfig], logged: LogSettings, line: socket.socket | None
 ) -> BrokerEnd:

@@ -36,12 +36,17 @@ def run(
     log_level: Annotated[str | None, option("--log-level LEVEL", "debug, info, warning or error.")] = None,
     worker: Annotated[bool, typer.Option(_WORKER, hidden=True, help="Started by a supervisor.")] = False,
     number: Annotated[int | None, typer.Option(_NUMBER, hidden=True, help="The worker's number, for its log.")] = None,
+    test: Annotated[
+        bool, option("--test", "Load the configuration as a start does, and end: with 2 if it cannot be used.")
+    ] = False,
     json_logs: JsonLogsOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Serve the queues until SIGTERM or Ctrl-C, then finish jobs in progress within ShutdownTimeout.
 
     A second signal stops at once. Jobs that were not sent return to their queues. SIGHUP reloads the configuration.
+
+    With --test nothing is connected or served: a package tries so whether the next start can use the configuration.
     """
     if number is not None and not worker:
         raise UsageError(f"{_NUMBER} is only for processes that a supervisor starts.", "Use --processes.")
@@ -51,6 +56,11 @@ def run(
     if worker:
         raise typer.Exit(_as_worker(found.config, load, json_logs=json_logs, number=number))
     print_notices(found)
+    if test:
+        from restbroker.app.build import require_usable
+
+        require_usable(found.config)
+        return
     serve = _as_broker if found.config.processes == 1 else _as_supervisor
     raise typer.Exit(serve(found.config, load, json_logs=json_logs))
 
