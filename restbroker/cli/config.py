@@ -39,7 +39,8 @@ def init(
 ) -> None:
     """Create a configuration from a few questions, or from options. Never overwrites a file.
 
-    The secrets, a new token and the passwords, go into separate files next to it. Only you can read them (mode 0600).
+    The secrets, a new token and the passwords, go into separate files next to it. Only you can read them (mode 0600),
+    or the folder's group, too, if you are root and nobody else can enter the folder (mode 0640).
     After the last question it offers to test the connection, and then exits as restbroker check does. With --yes it
     asks nothing and uses defaults for what no option sets. Without options and without a terminal it writes a sample to
     edit, with a new token in it.

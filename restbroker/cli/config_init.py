@@ -23,20 +23,19 @@ from restbroker.config.key import Members
 from restbroker.config.kind import defaults_of
 from restbroker.config.load import load
 from restbroker.config.setup import ALERTS_PATH, REDIS, STATS_USER, Setup, SetupAnswers, secret_names, setup
-from restbroker.config.target import IssuedLogin, Target
 from restbroker.config.urls import BadUrl, redis_address, rest_address, without_login
 from restbroker.config.values import is_plain
 from restbroker.console import completion, output
 from restbroker.console.exits import Exit
 from restbroker.console.options import option
-from restbroker.console.private_file import require_folder, write_new
+from restbroker.console.private_file import readers, require_folder, write_new
 from restbroker.errors import ConfigError, UsageError
 from restbroker.events import registry as sources
 from restbroker.job.jid import BadAddress, printable, read_bare, read_domain
 from restbroker.kinds import FLAT, HTTP, TARGETS
 from restbroker.light import field, frozen
+from restbroker.operate import unit
 from restbroker.servers import registry
-from restbroker.servers.allowed_commands import AllowedCommands
 
 _Read: TypeAlias = Callable[[str], str]
 """Returns the meaning of an answer; raises `UsageError` for an unusable one."""
@@ -54,8 +53,6 @@ _SERVERS: Final = f"The server: {', '.join(_NAMES)}, or the kind of another pack
 _LOGIN_FILE: Final = "The file with its password, which stays there; - reads standard input."
 _AUTH: Final = "ejabberd: log in with tokens that it issues, else the password (auto), or always the password (basic)."
 _BEARER_FILE: Final = "The file with a bearer token, used instead of a login."
-EVERYTHING: Final = AllowedCommands(("*", "!stop", "!start"))
-"""What the lines that are printed for an ejabberd allow; `check --suggest` prints what the tokens allow."""
 _OTHERS: Final = "For any other server, write a target of kind http by hand (docs/http.md)."
 
 
@@ -95,9 +92,7 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     _require_valid(given)
     answers = _answers(given, kinds, ask=ask)
     planned = setup(answers, path.stem, lambda: secrets.token_urlsafe(_TOKEN_BYTES))
-    target = _write(path, planned)
-    if isinstance(target.credentials, IssuedLogin):
-        output.say("", "Its tokens may need this:", "", *str(registry.suggest(target, EVERYTHING)).split("\n"), "")
+    _write(path, planned)
     code = _offer_test(path) if ask else None
     *_, of_stats, _, of_alerts = secret_names(path.stem)
     password = answers.stats_password if ask else f"in {path.with_name(of_stats)}"
@@ -238,8 +233,8 @@ def _name_of(login: str | None, kind: Members) -> str | None:
     return name
 
 
-def _write(path: Path, planned: Setup) -> Target:
-    """Write all files or none, the configuration last: once it is there, so are its secrets. Return its target."""
+def _write(path: Path, planned: Setup) -> None:
+    """Write all files or none, the configuration last: once it is there, so are its secrets."""
     files = {path.with_name(name): f"{secret}\n" for name, secret in planned.secrets.items()}
     files[path] = json.dumps(planned.document, indent=2) + "\n"
     with contextlib.ExitStack() as undo:
@@ -248,14 +243,14 @@ def _write(path: Path, planned: Setup) -> Target:
             undo.callback(file.unlink, missing_ok=True)
         try:
             # By itself, whatever else this shell's variables say.
-            (target,) = load(path, {}, {}, kinds=registry.kinds(), sources=sources.kinds()).config.targets
+            load(path, {}, {}, kinds=registry.kinds(), sources=sources.kinds())
         except ConfigError as error:
             raise ConfigError(f"{error.message}\nNo file was left behind.", error.hint or "") from error
         undo.pop_all()
     beside = ", ".join(planned.secrets)
-    output.say(f"Wrote {path}, and next to it {beside}. Only you can read them (mode 0600).")
-    output.say("The user that runs restbroker must be able to read them. Producers need the token.")
-    return target
+    output.say(f"Wrote {path}, and next to it {beside}.")
+    output.say(f"{readers(path)} can read them. The user that runs restbroker must be able to.")
+    output.say("Producers need the token.")
 
 
 def _offer_test(path: Path) -> Exit | None:
@@ -275,11 +270,15 @@ def _print_next_steps(path: Path, answers: SetupAnswers, password: str | None, *
     if answers.stats_password is not None:
         pages = f"http://127.0.0.1:8080/      the web pages, while it runs: user {STATS_USER}, password {password}"
     first_of_all = "What to do next" if tested in (None, Exit.OK) else "Correct the problems above. Then"
+    suggest = f"  restbroker check --suggest{where}  the lines that the server's own file needs"
+    serves = f"  restbroker run{where}              serve the queue {answers.queue}"
+    if unit.unit_with(path) is not None:
+        serves = f"  systemctl enable --now {unit.NAME}   serve the queue {answers.queue}, now and at each boot"
     output.say(
         f"{first_of_all}:",
         *check,
-        f"  restbroker check --suggest{where}  the lines that the server's own file needs",
-        f"  restbroker run{where}              serve the queue {answers.queue}",
+        *([] if tested is Exit.OK else [suggest]),
+        serves,
         f"  restbroker enqueue --wait {first}{where}",
         f"  {pages}",
     )

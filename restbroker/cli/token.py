@@ -17,7 +17,7 @@ from restbroker.config.tokens import Token
 from restbroker.console import columns, completion, output
 from restbroker.console.lists import Verbs
 from restbroker.console.options import JobsOption, Output, argument, command, option
-from restbroker.console.private_file import write_new
+from restbroker.console.private_file import readers, write_new
 from restbroker.job.json_types import Json
 
 app = typer.Typer(
@@ -35,7 +35,7 @@ NameWord = Annotated[str, argument("[NAME]", "The token's name in the configurat
 def new(
     name: NameWord = "app",
     file: Annotated[
-        Path | None, option("FILE", "Write the secret to this file (mode 0600), and do not print it.", completion.paths)
+        Path | None, option("FILE", "Write the secret to this private file, and do not print it.", completion.paths)
     ] = None,
 ) -> None:
     """Create a secret of 32 random bytes. Never overwrites a file.
@@ -47,7 +47,7 @@ def new(
         output.data(secret)
     else:
         write_new(file, secret + "\n")
-        output.say(f"Wrote {file}, which only you can read. The user that runs restbroker must be able to read it.")
+        output.say(f"Wrote {file}, . {readers(file)} can read it. The user that runs restbroker must be able to.")
     path = Path(f"/run/credentials/{name}_token") if file is None else file.absolute()
     entry = {"Tokens": {name: {"SecretFile": str(path), "Allow": ["*"]}}}
     output.say("In env.json, with the commands that its jobs may run:", *json_text.dumps(entry, indent=2).split("\n"))

@@ -1,6 +1,8 @@
 """`restbroker config init`: by questions on a real terminal, by options in a script; what it makes can be used."""
 
+import grp
 import json
+import os
 import re
 from pathlib import Path
 
@@ -67,7 +69,8 @@ def test_few_questions_make_a_configuration_with_private_secrets(tmp_path: Path)
     assert (target.kind, str(target.url), target.queues) == ("ejabberd", "http://xmpp.example.org:5280/api", ("jobs",))
     assert (target.default_host, password_of(target)) == ("example.org", PASSWORD)
     assert isinstance(target.credentials, IssuedLogin)
-    assert "oauth_access: restbroker" in talk.shown
+    assert "ejabberd.yml" not in talk.shown
+    assert "restbroker check --suggest" in talk.shown
     alerts_token, secret = ((tmp_path / name).read_text().strip() for name in of_alerts)
     assert f"http://127.0.0.1:8081/slack/{secret}\n" in talk.shown
     assert talk.shown.count(secret) == 1
@@ -208,6 +211,44 @@ def test_other_servers_are_not_asked_for_alerts(tmp_path: Path) -> None:
     words = ["config", "init", "--yes", "--server", "prosody", "--alerts-to", "ops@b.org"]
     done = run(words, directory=tmp_path)
     assert (done.returncode, "--alerts-to is for an ejabberd." in done.stderr, private(tmp_path)) == (2, True, {})
+
+
+@pytest.mark.parametrize(
+    ("mode", "made"), [(0o750, (4711, 0o640)), (0o2770, (4711, 0o640)), (0o755, (0, 0o600)), (0o700, (0, 0o600))]
+)
+def test_roots_files_are_for_the_group_that_alone_enters(tmp_path: Path, mode: int, made: tuple[int, int]) -> None:
+    """So the service reads what root made in /etc/restbroker. In any other folder they are root's alone."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    os.chown(folder, 0, 4711)
+    folder.chmod(mode)
+    written = run(["config", "init", "--yes", "--server", "ejabberd"], directory=folder)
+    assert run(["token", "new", "--file", "mine"], directory=folder).returncode == written.returncode == 0
+    for name in ("env.json", "env.token", "mine"):
+        found = (folder / name).stat()
+        assert (found.st_gid if mode < 0o2000 else made[0], found.st_mode & 0o777) == made
+    assert ("and its folder's group" in written.stderr) is (made[1] == 0o640)
+
+
+def test_the_service_is_named_and_what_it_cannot_read(tmp_path: Path) -> None:
+    """Where systemd has a unit with this file; root's own look at it would miss what the unit's user cannot read."""
+    tmp_path.chmod(0o755)
+    systemctl = tmp_path / "systemctl"
+    command = f"{{ path=/x ; argv[]=/x run --config {tmp_path}/env.json ; ignore_errors=no }}"
+    systemctl.write_text(f"#!/bin/sh\nprintf 'User=nobody\\nGroup=daemon\\nExecStart={command}\\n'\n")
+    systemctl.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "RESTBROKER_RESTPASSFILE": str(tmp_path / "shells")}
+    (tmp_path / "shells").write_text("a-password")
+    (tmp_path / "shells").chmod(0o600)
+    words = ["config", "init", "--yes", "--login", "a@example.org", "--password-file", "shells"]
+    done = run(words, directory=tmp_path, environ=environ)
+    assert "systemctl enable --now restbroker" in done.stderr
+    assert "restbroker run" not in done.stderr
+    os.chown(tmp_path / "env.json", 0, grp.getgrnam("daemon").gr_gid)
+    (tmp_path / "env.json").chmod(0o640)
+    found = run(["check"], directory=tmp_path, environ=environ).stdout.splitlines()
+    (closed,) = [line.split("\t") for line in found if "\tUnitCannotRead\t" in line]
+    assert closed[3].endswith("cannot read env.token.")
 
 
 def test_redis_password_gets_its_own_file_and_history_warning(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Always holds: nothing is asked but files; what is intended is a note, what keeps
 """
 
 import fnmatch
+import os
 import stat
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from restbroker.config.target import Basic, Target
 from restbroker.config.tokens import Token
 from restbroker.events import registry as sources
 from restbroker.job.command import DANGEROUS
+from restbroker.operate.unit import unit_with
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, Texts, ok
 
@@ -53,6 +55,7 @@ def check_config(loaded: LoadedConfig) -> Iterator[Finding]:
         holds = _holds_secrets(loaded.path)
         subject = f"{loaded.path} holds secrets, and it" if holds else str(loaded.path)
         yield from _open_to_all(loaded.path, subject, may_be_read=not holds)
+        yield from _closed_to_unit(loaded.path, loaded.config)
 
 
 def check_tokens(config: Config) -> Iterator[Finding]:
@@ -92,6 +95,16 @@ def _open_to_all(path: Path, subject: str, *, may_be_read: bool = False) -> Iter
         yield TEXTS.finding(AREA, "WorldReadable", subject=subject, mode=mode, path=path)
     if mode & stat.S_IWOTH:
         yield TEXTS.finding(AREA, "WorldWritable", subject=subject, mode=mode, path=path)
+
+
+def _closed_to_unit(path: Path, config: Config) -> Iterator[Finding]:
+    """Yield what root reads here, and the service could not; what this shell's variables name is not the service's."""
+    unit = unit_with(path) if os.geteuid() == 0 else None
+    named_here = set(os.environ.values())
+    files = [path, *sorted(file for file in _secret_files(config) if str(file) not in named_here)]
+    if unit is not None:
+        for file in unit.cannot_read(files):
+            yield TEXTS.finding(AREA, "UnitCannotRead", user=unit.user, path=file)
 
 
 def _secret_files(config: Config) -> set[Path]:
