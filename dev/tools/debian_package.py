@@ -33,7 +33,7 @@ _OURS: Final = ROOT / "contrib/debian"
 _PLATFORMS: Final = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 _LINUX: Final = {"os_name": "posix", "sys_platform": "linux"}
 _HOME: Final = "usr/lib/restbroker"
-_SCRIPTS: Final = ("postinst", "prerm", "postrm")
+_SCRIPTS: Final = ("preinst", "postinst", "prerm", "postrm")
 _PROGRAM: Final = f"""\
 #!/{_HOME}/bin/python3
 import sys
@@ -148,6 +148,7 @@ def _add_documents(wheel: Path, about: Message, tree: Path) -> None:
     _write(folder / "README.Debian", (_OURS / "README.Debian").read_text("utf-8"))
     _write(folder / "copyright", f"{(ROOT / 'LICENSE').read_text('utf-8')}\n{_licences(tree / _HOME / 'lib')}")
     shutil.copytree(ROOT / "contrib/restbroker.service.d", folder / "examples")
+    shutil.copy(ROOT / "contrib/restbroker-ready.service", folder / "examples")
     _write(tree / "usr/share/lintian/overrides/restbroker", (_OURS / "lintian-overrides").read_text("utf-8"))
 
 

@@ -158,7 +158,7 @@ def _mirror() -> str:
 
 def _init_below(pid: int) -> int:
     """Returns the process below this one that is the first of its namespace, once it is systemd, or 0."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, ProcessLookupError):
         for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
             if re.search(
                 r"^Name:\tsystemd$[\s\S]*^NSpid:.*\t1$", Path(f"/proc/{child}/status").read_text(), re.MULTILINE

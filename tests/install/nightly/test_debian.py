@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from tests.support.booted import Booted, Tree, booted, debian
 from tests.support.wait import until
 
 JOBS: Final = 2000
+POWER_OFFS: Final = 5
 NEWER: Final = f"{__version__}+newer"
 SERVER: Final = """\
 import http.server, os, time
@@ -36,11 +38,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", 5281), Handler).serve_forever()
 """
 """Stands for ejabberd: it writes down what was asked, and takes a second for each request until it may be fast."""
+UNITS: Final = {
+    "ejabberd": "[Service]\nExecStart=python3 /root/server.py\n",
+    "prosody": "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n",
+}
+"""What stands for the servers' units; each is started at boot."""
 CONFIGURE: Final = """\
-cd /etc/restbroker && echo secret >ejabberd &&
+set -e
+cd /etc/restbroker
+echo secret >ejabberd
+chmod 600 ejabberd
 restbroker config init --yes --server ejabberd --auth basic --url http://127.0.0.1:5281/api \
-  --redis redis://127.0.0.1:6379/0 --login admin@example.org --password-file ejabberd &&
-chgrp restbroker ejabberd env.* && chmod 640 ejabberd env.*
+  --redis redis://127.0.0.1:6379/0 --login admin@example.org --password-file ejabberd
+sed -i '2i "AtMostOnce": ["register"], "HealthBind": "127.0.0.1:8090",' env.json
+restbroker check | grep "UnitCannotRead.*/etc/restbroker/ejabberd"
+chgrp restbroker ejabberd
+chmod 640 ejabberd
+if restbroker check | grep UnitCannotRead; then false; fi
 """
 BY_HAND: Final = ("/etc/systemd/system/restbroker.service", "/usr/local/bin/restbroker")
 OTHERS: Final = (
@@ -99,6 +113,9 @@ def test_package_lives_on_an_empty_debian(suite: str, deb: Path, newer: Path, tm
         shutil.copy(deb, tree.path / "root/old.deb")
         shutil.copy(newer, tree.path / "root/new.deb")
         (tree.path / "root/server.py").write_text(SERVER)
+        for name, text in UNITS.items():
+            (tree.path / f"etc/systemd/system/{name}.service").write_text(text)
+            (tree.path / f"etc/systemd/system/multi-user.target.wants/{name}.service").symlink_to(f"../{name}.service")
         has_nothing_for_lintian(tree, tmp_path / "linted")
         tree.apt_get("install", "--no-install-recommends", "--download-only", "/root/old.deb")
         with booted(tree) as machine:
@@ -107,6 +124,11 @@ def test_package_lives_on_an_empty_debian(suite: str, deb: Path, newer: Path, tm
             fails_once_without_a_configuration(machine)
             is_configured_and_started(machine)
             is_upgraded_with_jobs_in_hand(machine)
+            waits_for_redis_alone(machine)
+            runs_on_if_the_newer_one_could_not_start(machine)
+        loses_and_doubts_nothing_at_power_offs(tree)
+        boots_without_redis(tree)
+        with booted(tree) as machine:
             is_removed_and_replaces_an_installation_by_hand(machine)
             is_purged(machine)
             assert files(tree) ^ before[0] == {"etc/restbroker", "etc/restbroker/ejabberd"}
@@ -142,6 +164,17 @@ def install(machine: Booted, name: str) -> str:
     return machine.run("apt-get", "-y", "install", "--no-install-recommends", f"/root/{name}.deb")
 
 
+def upgrade(machine: Booted, name: str) -> tuple[float, str]:
+    """Install another version, or an older one; return how many seconds it took, and what was printed."""
+    began_s = time.monotonic()
+    printed = machine.run("dpkg", "--install", f"/root/{name}.deb")
+    return time.monotonic() - began_s, printed
+
+
+def shown(machine: Booted, name: str, unit: str = "restbroker") -> str:
+    return machine.run("systemctl", "show", "--value", f"--property={name}", unit).strip()
+
+
 def state(machine: Booted) -> tuple[str, str]:
     shown = machine.run("systemctl", "show", "--property=UnitFileState,ActiveState", "restbroker")
     found = dict(line.split("=") for line in shown.split())
@@ -169,7 +202,7 @@ def fails_once_without_a_configuration(machine: Booted) -> None:
 
 
 def is_configured_and_started(machine: Booted) -> None:
-    machine.shell("systemctl is-active server || systemd-run --unit=server python3 /root/server.py")
+    machine.run("systemctl", "start", "ejabberd")
     machine.shell(CONFIGURE)
     machine.run("systemctl", "enable", "--now", "restbroker")
     machine.run("restbroker", "enqueue", "--wait", "register", "user=first", "host=example.org", "password=x")
@@ -195,7 +228,98 @@ def is_upgraded_with_jobs_in_hand(machine: Booted) -> None:
     assert machine.run("stat", "-c", "%U:%G %a", "/etc/restbroker/env.json") == "root:restbroker 640\n"
 
 
+def waits_for_redis_alone(machine: Booted) -> None:
+    """Neither a start nor an upgrade waits for a Redis that is away; as soon as it comes, the job is done."""
+    seen = machine.tree.path / "root/seen"
+    usual_s, _ = upgrade(machine, "old")
+    machine.run("systemctl", "stop", "restbroker")
+    machine.run("restbroker", "enqueue", "register", "user=waiting", "host=example.org", "password=x")
+    machine.run("systemctl", "stop", "redis-server")
+    machine.run("systemctl", "start", "restbroker")
+    took_s, _ = upgrade(machine, "new")
+    assert took_s < usual_s + 10
+    waits = "The broker waits for Redis. Redis at 127.0.0.1:6379 cannot be reached"
+    until(lambda: shown(machine, "StatusText").startswith(waits), "it says what it waits for")
+    assert '"ready": false' in machine.run("restbroker", "health", "--ready", status=1)
+    machine.run("systemctl", "start", "redis-server")
+    until(lambda: "waiting" in seen.read_text(), "the job is done", timeout_s=5)
+
+
+def runs_on_if_the_newer_one_could_not_start(machine: Booted) -> None:
+    file = machine.tree.path / "etc/restbroker/env.json"
+    right, runs = file.read_text(), shown(machine, "MainPID")
+    file.write_text(right.replace('"RestQueue"', '"RestQuoue"'))
+    _, printed = upgrade(machine, "old")
+    assert "the version before runs on" in printed
+    assert "RestQuoue: is not a key of restbroker; did you mean RestQueue?" in printed
+    file.write_text(right)
+    machine.run("restbroker", "enqueue", "--wait", "register", "user=meanwhile", "host=example.org", "password=x")
+    machine.run("systemctl", "reload", "restbroker")
+    assert "files were replaced" in machine.run("journalctl", "--unit=restbroker", "--lines=1", "--output=cat")
+    assert shown(machine, "MainPID") == runs
+    upgrade(machine, "new")
+    assert (shown(machine, "MainPID") == runs, state(machine)) == (False, ("enabled", "active"))
+    assert not list((machine.tree.path / "run").glob("**/*restbroker-try*"))
+
+
+def loses_and_doubts_nothing_at_power_offs(tree: Tree) -> None:
+    """Redis and the server stop once restbroker has, so that no job of AtMostOnce dies as one that may have run."""
+    seen, fast, rows = (tree.path / "root" / name for name in ("seen", "fast", "rows.csv"))
+
+    def users() -> list[str]:
+        return re.findall(r'"user": ?"([ab]\d+)"', seen.read_text())
+
+    fast.unlink()
+    with booted(tree) as machine:
+        for command, letter, column in (("register", "a", "password"), ("change_password", "b", "newpass")):
+            lines = "".join(f"{letter}{number},example.org,x\n" for number in range(JOBS))
+            rows.write_text(f"user,host,{column}\n{lines}")
+            machine.run("restbroker", "enqueue", command, "--bulk", "/root/rows.csv")
+    for _ in range(POWER_OFFS):
+        before = len(users())
+        with booted(tree):
+            until(lambda before=before: len(users()) > before + 20, "some more are done")
+    assert len(users()) < JOBS
+    with booted(tree) as machine:
+        fast.touch()
+        until(lambda: len(set(users())) == 2 * JOBS, "all jobs are done")
+        assert machine.run("redis-cli", "ZCARD", "dead") == "0\n"
+    assert len(users()) == 2 * JOBS
+
+
+def boots_without_redis(tree: Tree) -> None:
+    """A Prosody that asks restbroker waits for it, a minute at most."""
+    drop_in, ready = "/etc/systemd/system/restbroker.service.d", "/etc/systemd/system/restbroker-ready.service"
+
+    def took_s(machine: Booted) -> float:
+        names = ("FinishTimestampMonotonic", "UserspaceTimestampMonotonic")
+        end, begin = (int(machine.run("systemctl", "show", "--value", f"--property={name}")) for name in names)
+        return (end - begin) / 1e6
+
+    with booted(tree) as machine:
+        machine.run("systemctl", "disable", "redis-server")
+    with booted(tree) as machine:
+        assert (took_s(machine) < 10, state(machine)) == (True, ("enabled", "active"))
+        lines = f"install -D -m 644 prosody.conf -t {drop_in} && install -m 644 restbroker-ready.service {ready}"
+        machine.shell(
+            f"cd /usr/share/doc/restbroker/examples && {lines} && systemctl enable redis-server restbroker-ready"
+        )
+    with booted(tree) as machine:
+        assert (took_s(machine) < 30, shown(machine, "Result", "restbroker-ready")) == (True, "success")
+        machine.run("systemctl", "disable", "redis-server")
+    with booted(tree) as machine:
+        assert (55 < took_s(machine) < 70, shown(machine, "Result", "restbroker-ready")) == (True, "timeout")
+        assert shown(machine, "ActiveState", "prosody") == "active"
+        machine.shell(
+            f"systemctl enable --now redis-server && systemctl disable restbroker-ready && rm -r {drop_in} {ready}"
+        )
+
+
 def is_removed_and_replaces_an_installation_by_hand(machine: Booted) -> None:
+    machine.run("apt-get", "-y", "remove", "restbroker")
+    assert state(machine)[1] == "inactive"
+    install(machine, "new")
+    until(lambda: state(machine) == ("enabled", "active"), "what was enabled runs again")
     machine.run("apt-get", "-y", "remove", "restbroker")
     assert state(machine)[1] == "inactive"
     machine.shell("test -f /etc/restbroker/env.json && ! test -e /usr/lib/restbroker && mkdir /opt/restbroker")
@@ -208,7 +332,7 @@ def is_removed_and_replaces_an_installation_by_hand(machine: Booted) -> None:
 
 
 def is_purged(machine: Booted) -> None:
-    machine.run("systemctl", "stop", "server")
+    machine.run("systemctl", "stop", "ejabberd")
     assert "files of your own" in machine.run("apt-get", "-y", "purge", "--autoremove", "restbroker")
     install(machine, "old")
     machine.shell("mv /etc/restbroker /srv/linked && ln -s /srv/linked /etc/restbroker")
