@@ -181,6 +181,11 @@ def state(machine: Booted) -> tuple[str, str]:
     return found["UnitFileState"], found["ActiveState"]
 
 
+def runs(machine: Booted) -> None:
+    """No package waits until the service does."""
+    until(lambda: state(machine) == ("enabled", "active"), "it runs")
+
+
 def is_installed(machine: Booted) -> None:
     assert "by hand" not in install(machine, "old")
     assert machine.run("restbroker", "--version") == f"restbroker {__version__}\n"
@@ -220,7 +225,7 @@ def is_upgraded_with_jobs_in_hand(machine: Booted) -> None:
     install(machine, "new")
     assert len(users()) < JOBS
     machine.run("touch", "/root/fast")
-    assert state(machine) == ("enabled", "active")
+    runs(machine)
     assert machine.run("restbroker", "--version") == f"restbroker {NEWER}\n"
     until(lambda: len(set(users())) == JOBS, "all jobs are done", timeout_s=120)
     machine.run("restbroker", "enqueue", "--wait", "register", "user=last", "host=example.org", "password=x")
@@ -237,7 +242,7 @@ def waits_for_redis_alone(machine: Booted) -> None:
     machine.run("systemctl", "stop", "redis-server")
     machine.run("systemctl", "start", "restbroker")
     took_s, _ = upgrade(machine, "new")
-    assert took_s < usual_s + 10
+    assert took_s < 2 * usual_s + 10
     waits = "The broker waits for Redis. Redis at 127.0.0.1:6379 cannot be reached"
     until(lambda: shown(machine, "StatusText").startswith(waits), "it says what it waits for")
     assert '"ready": false' in machine.run("restbroker", "health", "--ready", status=1)
@@ -247,7 +252,7 @@ def waits_for_redis_alone(machine: Booted) -> None:
 
 def runs_on_if_the_newer_one_could_not_start(machine: Booted) -> None:
     file = machine.tree.path / "etc/restbroker/env.json"
-    right, runs = file.read_text(), shown(machine, "MainPID")
+    right, before = file.read_text(), shown(machine, "MainPID")
     file.write_text(right.replace('"RestQueue"', '"RestQuoue"'))
     _, printed = upgrade(machine, "old")
     assert "the version before runs on" in printed
@@ -255,10 +260,10 @@ def runs_on_if_the_newer_one_could_not_start(machine: Booted) -> None:
     file.write_text(right)
     machine.run("restbroker", "enqueue", "--wait", "register", "user=meanwhile", "host=example.org", "password=x")
     machine.run("systemctl", "reload", "restbroker")
-    assert "files were replaced" in machine.run("journalctl", "--unit=restbroker", "--lines=1", "--output=cat")
-    assert shown(machine, "MainPID") == runs
+    assert "files were replaced" in machine.run("journalctl", "--unit=restbroker", "--lines=5", "--output=cat")
+    assert shown(machine, "MainPID") == before
     upgrade(machine, "new")
-    assert (shown(machine, "MainPID") == runs, state(machine)) == (False, ("enabled", "active"))
+    until(lambda: shown(machine, "MainPID") not in {"0", before}, "another process runs")
     assert not list((machine.tree.path / "run").glob("**/*restbroker-try*"))
 
 
@@ -319,7 +324,7 @@ def is_removed_and_replaces_an_installation_by_hand(machine: Booted) -> None:
     machine.run("apt-get", "-y", "remove", "restbroker")
     assert state(machine)[1] == "inactive"
     install(machine, "new")
-    until(lambda: state(machine) == ("enabled", "active"), "what was enabled runs again")
+    runs(machine)
     machine.run("apt-get", "-y", "remove", "restbroker")
     assert state(machine)[1] == "inactive"
     machine.shell("test -f /etc/restbroker/env.json && ! test -e /usr/lib/restbroker && mkdir /opt/restbroker")
@@ -345,7 +350,7 @@ def goes_on_in_the_next_debian(machine: Booted) -> None:
     machine.tree.apt_get("dist-upgrade", "--download-only")
     machine.run("apt-get", "-y", "-o", "Dpkg::Options::=--force-confold", "dist-upgrade", "--no-download")
     assert (machine.tree.path / "etc/debian_version").read_text().startswith("13")
-    assert state(machine) == ("enabled", "active")
+    runs(machine)
     number = machine.run("systemctl", "show", "--value", "--property=MainPID", "restbroker").strip()
     assert machine.run("readlink", f"/proc/{number}/exe") == "/usr/bin/python3.13\n"
     machine.run("restbroker", "enqueue", "--wait", "register", "user=after", "host=example.org", "password=x")
