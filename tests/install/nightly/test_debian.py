@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -274,6 +275,9 @@ def loses_and_doubts_nothing_at_power_offs(tree: Tree) -> None:
     def users() -> list[str]:
         return re.findall(r'"user": ?"([ab]\d+)"', seen.read_text())
 
+    def has_done(count: int) -> bool:
+        return len(users()) >= count
+
     fast.unlink()
     with booted(tree) as machine:
         for command, letter, column in (("register", "a", "password"), ("change_password", "b", "newpass")):
@@ -281,9 +285,8 @@ def loses_and_doubts_nothing_at_power_offs(tree: Tree) -> None:
             rows.write_text(f"user,host,{column}\n{lines}")
             machine.run("restbroker", "enqueue", command, "--bulk", "/root/rows.csv")
     for _ in range(POWER_OFFS):
-        before = len(users())
         with booted(tree):
-            until(lambda before=before: len(users()) > before + 20, "some more are done")
+            until(partial(has_done, len(users()) + 20), "some more are done")
     assert len(users()) < JOBS
     with booted(tree) as machine:
         fast.touch()
