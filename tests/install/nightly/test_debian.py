@@ -60,7 +60,7 @@ if restbroker check | grep UnitCannotRead; then false; fi
 BY_HAND: Final = ("/etc/systemd/system/restbroker.service", "/usr/local/bin/restbroker")
 OTHERS: Final = (
     *("dev", "proc", "root", "run", "sys", "tmp", "var/cache", "var/lib/apt", "var/lib/redis", "var/log"),
-    *("var/lib/systemd/random-seed", "var/lib/systemd/timers", "etc/.pwd.lock"),
+    *("var/lib/systemd/random-seed", "var/lib/systemd/timers", "var/tmp", "etc/.pwd.lock"),
 )
 """Where a Debian writes whatever is installed."""
 
