@@ -12,7 +12,7 @@ from typing import Any, assert_never
 import attrs
 
 from restbroker.config.core import Config
-from restbroker.config.events import Events, EventSource, Filter, Route
+from restbroker.config.events import Events, EventSource, Filter, Handover, Route
 from restbroker.config.key import (
     NO_KINDS,
     Form,
@@ -42,6 +42,7 @@ _PARTS: Mapping[str, Members] = {
     "TLS": TlsFiles,
     "Tokens": Token,
     "Periodic": PeriodicCommand,
+    "Tell": Handover,
     "Roster": Roster,
     "Roster.Auth": RosterAuth,
     "Roster.Auth.Key": QueryKey,

@@ -37,6 +37,7 @@ AT_START: Final[Mapping[str, str]] = {
     "health_bind": "HealthBind",
     "roster": "Roster",
     "events": "Events",
+    "tell": "Tell",
     "processes": "Processes",
 }
 """The fields of a configuration that only a restart changes, each with its key."""

@@ -91,6 +91,10 @@ def services(
         found += _site(current, open_connection, view, report)
     if "health" in parts and config.health_bind is not None:
         found.append(_health(config.health_bind, view, report))
+    if "events" in parts and config.tell is not None:
+        from restbroker.operate.tell import Teller
+
+        found.append(Teller(current, open_connection(), report))
     if "events" in parts and config.events is not None:
         from restbroker.app.events import event_services
         from restbroker.operate.handovers import CommandJobs

@@ -45,6 +45,7 @@ def check(
     ] = False,
     sender: Annotated[str, option("--from JID", "With --events: the sender of that message.")] = "",
     receiver: RecipientOption = "",
+    tell: Annotated[bool, option("--tell", "Only tell of a test, as `Tell` says, and wait for the answer.")] = False,
     within: Annotated[str, option("DURATION", "With --events: how long to wait for each event.")] = "10s",
     how: Output,
 ) -> None:
@@ -60,6 +61,8 @@ def check(
     its event are real, but the event does not become a job. If no process reads a component, this test reads it for a
     moment.
 
+    With --tell: push a job as `Tell` of the configuration says, while `restbroker run` is running.
+
     In a pipe each line is: level, area, code, what, why, what to do (line breaks as backslash-n).
     Ends with 0 if nothing is worse than a warning, 2: configuration, 3: Redis unreachable, 4: login or rights refused,
     5: target unreachable, 1: other problems.
@@ -70,6 +73,10 @@ def check(
     test: Callable[[LoadedConfig], Sequence[Finding]] | None = None
     if events:
         test = partial(_event_findings, between=(sender, receiver), within=within, targets=target or (), source=source)
+    elif tell:
+        from restbroker.operate.tell import try_tell
+
+        test = try_tell
     elif source or sender or receiver:
         wrong = "--source, --from and --to need --events."
         raise UsageError(wrong, "Leave it out: without these, `check` tests everything.")

@@ -24,7 +24,7 @@ from restbroker.job.backoff import SidekiqBackoff
 from restbroker.light import frozen
 
 if TYPE_CHECKING:  # each is loaded when the file has it, or is judged without it
-    from restbroker.config.events import Events
+    from restbroker.config.events import Events, Handover
     from restbroker.config.periodic import PeriodicCommand
     from restbroker.config.roster import Roster
     from restbroker.config.target import Target
@@ -115,6 +115,9 @@ class Config:
         type=forms.objects_by_name("periodic commands", LateBound("periodic", "PeriodicCommand")),
     )
     """Commands that become jobs at set times (docs/periodic.md)."""
+
+    tell: "Handover | None" = key("Tell", secret=True, type=LateBound("events", "Handover"))
+    """The command that tells you what is wrong (docs/get-told.md)."""
 
     shutdown_timeout_s: forms.Duration = key("ShutdownTimeout", default=25.0, shown="25s")
     """How long a stop waits for running requests; longer ones are cut off."""

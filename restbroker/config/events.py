@@ -159,14 +159,18 @@ class Shape:
 
 @frozen
 class Handover:
-    """The command of a target that an event becomes, instead of a job for the application; without `target`: none."""
+    """The command of a target that an event becomes, instead of a job for the application; without `target`: none.
+
+    `Tell` is one, too: of what is wrong.
+    """
 
     target: forms.Name = key("Target", default="")
-    """The target that gets the event, instead of Queue and Class: one of kind http, for the kind webhook any."""
+    """The target that gets it; for an event instead of Queue and Class, one of kind http, for the kind webhook any."""
     command: Annotated[str, text()] = key("Command", default="")
-    """Its command: the event's members are the arguments."""
+    """Its command: the members are the arguments."""
     arguments: Arguments = key("Arguments", default=MappingProxyType({}), in_repr=False)
-    """For the kind webhook: its arguments, as templates: {"to": "ops@example.org", "body": "{title}"}; a route adds."""
+    """For Tell and the kind webhook: its arguments, as templates: {"to": "ops@example.org", "body": "{title}"}; a route
+    adds."""
     # Secret, since some write the token itself.
     token: forms.Name | None = key("Token", in_repr=False, secret=True)
     """The name of the token of such jobs; by default the first that allows it."""

@@ -17,12 +17,13 @@ from restbroker.job.json_types import Json
 from restbroker.operate.unknown_names import unknown_names
 from restbroker.servers import registry
 
-Section = Literal["Events", "Periodic", "Roster", "Stats"]
+Section = Literal["Events", "Periodic", "Roster", "Stats", "Tell"]
 _OF_SERVICES: Final[Mapping[Section, Collection[str]]] = {
     "Events": ("Events",),
     "Periodic": ("Periodic",),
     "Roster": ("Roster",),
     "Stats": ("Stats", "StatsUser", "StatsPass", "StatsPassFile", "MetricsToken", "MetricsTokenFile"),
+    "Tell": ("Tell",),
 }
 """The keys of each section that does not concern the jobs of others."""
 
@@ -51,7 +52,7 @@ def _check_commands(config: Config, problems: Problems) -> None:
         from restbroker.operate.request import check_periodic
 
         check_periodic(config, problems)
-    if config.events is not None:
+    if config.events is not None or config.tell is not None:
         from restbroker.operate.handovers import check_handovers
 
         check_handovers(config, problems)

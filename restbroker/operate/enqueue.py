@@ -63,7 +63,7 @@ class JobRequest:
     `lock`: taken at the push; no other job with its key is pushed until its `keep_s` seconds after the job is due.
     `reply_to`: the key for the answer; None: a key of the job's own. `fair_key`: by which it takes turns where `FairBy`
     is "fair_key". `order_key`: jobs of one such key are done in order where `OrderBy` is "order_key". Both raise
-    `UsageError` if they are no keys.
+    `UsageError` if they are no keys. Not `to_dead`: it vanishes if it fails.
     """
 
     command: str
@@ -73,6 +73,7 @@ class JobRequest:
     retry: bool | int = True
     reply_id: str | None = None
     wants_reply: bool = False
+    to_dead: bool = True
     ok_if_exists: bool = False
     at_s: float | None = None
     expire_s: float | None = None
@@ -103,6 +104,8 @@ def payload(request: JobRequest, jid: str, now_s: float) -> bytes:
         "retry": request.retry,
         "created_at": moment_s,
     }
+    if not request.to_dead:
+        fields["dead"] = False
     if request.ok_if_exists:
         fields["ok_if_exists"] = True
     if request.wants_reply:

@@ -6,11 +6,13 @@ take; none of these is `host`, which would choose a header; neither a server nor
 """
 
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import Final
 
 import attrs
 
 from restbroker.config.core import Config
-from restbroker.config.events import EventSource, Handover, Route
+from restbroker.config.events import EventSource, Handover, Route, Shape
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
@@ -27,16 +29,23 @@ from restbroker.light import define, field, frozen
 from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.operate.request import WrongMember, blame, fitting, signatures_of, token_for
 
+TOLD: Final = ("text", "code", "subject", "count", "step")
+"""The members of what `Tell` tells (`operate.tell`)."""
+
 
 @frozen
 class _Plan:
-    """A command, the queue for its jobs, their token, and what fills its `Arguments`: for XMPP, if it `is_message`."""
+    """A command, the queue for its jobs, their token, and what fills its `Arguments`: for XMPP, if it `is_message`.
+
+    `is_at_most_once`: its target has it in `AtMostOnce`.
+    """
 
     spec: CommandSpec
     queue: str
     token: Token
     templates: Templates
     is_message: bool
+    is_at_most_once: bool
 
 
 @define(eq=False)
@@ -55,13 +64,16 @@ class CommandJobs:
 
         Raise `UnfitEvent` if the event does not have what its `Arguments` need.
         """
+        return payload(self.request(handover, members), jid, now_s)
+
+    def request(self, handover: Handover, members: Mapping[str, Json]) -> JobRequest:
+        """Return what the job asks for; raise `UnfitEvent`."""
         plan = self._plans.get(handover)
         if plan is None:
             plan = self._plans[handover] = _plan(self.config, handover)
         arguments = _filled(plan, members) if plan.templates else _taken(plan.spec, members)
         token = attrs.evolve(plan.token, secrets=(Secret(self.secret_of(plan.token)),))
-        request = JobRequest(handover.command, arguments, plan.queue, token, expire_s=handover.expire_s)
-        return payload(request, jid, now_s)
+        return JobRequest(handover.command, arguments, plan.queue, token, expire_s=handover.expire_s)
 
     @property
     def tokens(self) -> list[Token]:
@@ -73,13 +85,19 @@ class CommandJobs:
 
 def check_handovers(config: Config, problems: Problems) -> None:
     """Add a problem for each that can be no job: its command, arguments or token; note a token that may do more."""
-    for place, source, route in () if config.events is None else config.events.handovers:
+    said = [] if config.events is None else [*config.events.handovers]
+    if config.tell is not None:
+        own = Route(handover=config.tell, shape=Shape(omit=tuple(EVENT_MEMBERS)))
+        said.append(("Tell", EventSource(more_members=TOLD), own))
+    for place, source, route in said:
         try:
             plan = _plan(config, route.handover)
             _check_arguments(plan, source, route)
         except WrongMember as wrong:
             problems.refuse(at(place, wrong.member), wrong.text)
             continue
+        if place == "Tell" and plan.is_at_most_once:
+            problems.refuse("Tell.Command", "is one of AtMostOnce: it would be a dead job if a process is killed.")
         token = plan.token
         if token.allow != (plan.spec.name,) or route.handover.target not in token.targets or not token.signed:
             what = f"The token {token.name} of events that become {plan.spec.name} allows more, or is in each job."
@@ -110,7 +128,8 @@ def _plan(config: Config, said: Handover) -> _Plan:
             event_command.refuse_foreign(name, text, spec.argument(name))
     queue = target.queues[0]
     token = token_for(config, target, queue, spec, Command(said.command, sample), said.token)
-    return _Plan(spec, queue, token, templates, is_message=target.kind != HTTP)
+    once = any(fnmatchcase(spec.name, glob) for glob in target.at_most_once)
+    return _Plan(spec, queue, token, templates, is_message=target.kind != HTTP, is_at_most_once=once)
 
 
 def _check_arguments(plan: _Plan, source: EventSource, one: EventSource | Route) -> None:

@@ -53,6 +53,7 @@ _UNFIT: Final = (
     "Its jobs die. Write it as that version takes it (`restbroker commands NAME` lists what each version takes), and "
     "reload restbroker; after a change in Events restart it."
 )
+_UNTOLD: Final = "`restbroker check --tell` tries the way; once that works, this is over."
 _STOPPED: Final = "`restbroker keys` shows them; `keys retry` retries the dead job, `keys skip` goes on without it."
 
 
@@ -100,6 +101,8 @@ def problems(seen: Snapshot, config: "Config", stopped: Iterable[TargetStoppedKe
     found = [*target_problems(seen, [target.name for target in config.targets])]
     found += [*_of_tokens(seen), *_of_queues(seen, config), *_of_sources(seen, config, now_s)]
     found += (_stopped(keys, now_s) for keys in stopped)
+    if seen.tell_fails:
+        found.append(Alarm("TellFails", "Tell", False, f"What is told does not arrive ({seen.tell_fails})", _UNTOLD))
     if all(pool.dying for pool in seen.targets):
         found.insert(0, Alarm("NotRunning", "Redis", True, "No restbroker runs on this Redis", START, "processes"))
     return sorted(found, key=lambda one: not one.grave)

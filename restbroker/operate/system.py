@@ -17,7 +17,7 @@ from restbroker.job.json_types import Json, as_text
 from restbroker.light import frozen
 from restbroker.store import pauses as pause_store
 from restbroker.store import processes
-from restbroker.store.client import Client
+from restbroker.store.client import Client, text
 from restbroker.store.identities import SILENT_S, Registration
 from restbroker.store.pauses import Pause
 from restbroker.store.processes import ProcessRecord
@@ -246,7 +246,8 @@ class Snapshot:
     Not shown as it is: `now_s`, Redis' clock; `listed`, the queues that a client put on Redis' list, that are served or
     have a key; `unread`, how many queues there are besides these; what each process wrote of itself, at its start
     (`registrations`, by identity) and for Sidekiq Web (`records`); `stays_s`, for how many seconds the oldest job of a
-    queue that no process takes, nor anyone paused, has been the same; `pauses`, by target, of those without one, too.
+    queue that no process takes, nor anyone paused, has been the same; `pauses`, by target, of those without one, too;
+    `tell_fails`, why what is told does not arrive.
     """
 
     redis: tuple[RedisProblem, ...] = ()
@@ -261,6 +262,7 @@ class Snapshot:
     records: tuple[ProcessRecord, ...] = ()
     stays_s: Mapping[str, float] = attrs.field(factory=dict)
     pauses: Mapping[str, tuple[Pause, ...]] = attrs.field(factory=dict)
+    tell_fails: str = ""
 
     @property
     def waiting(self) -> int:
@@ -311,6 +313,7 @@ def system(client: Client, wanted: Collection[str] = (), most_queues: int | None
         records=tuple(records),
         stays_s=unless_refused(lambda: processes.stays_s(client, untaken, seen.now_s), {}),
         pauses=pauses,
+        tell_fails=text(unless_refused(lambda: client.command("HGET", client.keys.tell, "fails"), None) or b""),
     )
 
 

@@ -113,6 +113,8 @@ class RedisKeys:
     """STREAM: finished jobs; it expires when nothing is added any more."""
     minutes = _Fixed("restbroker:minutes")
     """HASH: minute → what the pages saw then, for their charts; the last hours. It expires."""
+    tell = _Fixed("restbroker:tell")
+    """HASH: what was told, to whom it may concern (`operate.tell`), who tells, and why it does not arrive."""
     audit = _Fixed("restbroker:audit")
     """STREAM: what people did."""
     audit_stops = _Fixed("restbroker:audit:stops")

@@ -15,6 +15,7 @@ NOBODY: Final = (
     *("restbroker:told:", "restbroker:rewrite", "restbroker:progress:", "restbroker:oldest", "restbroker:unadmitted"),
     # Counts and times; ids of jobs and numbers of rows; digests.
     *("restbroker:large$", "restbroker:minutes", "restbroker:periodic", "restbroker:tokens", "restbroker:pushed:"),
+    "restbroker:tell",
     *(
         "restbroker:bulk:",
         "restbroker:done:",

@@ -258,6 +258,7 @@ _SNS: Final[Json] = {
     "SecretKey": "s3cret-key-of-aws",
     "Topics": {"arn": {"Type": "message"}},
 }
+_TOLD: Final[Json] = {"type": "chat", "from": "a@e.org", "to": "b@e.org", "subject": "", "body": "{text}"}
 _ROSTERS: Final[Mapping[str, Json]] = _target("prosody-roster", Domain="example.org")
 _OF_EVENTS: Final = "Events.Sources.src"
 
@@ -272,7 +273,7 @@ BASES: Final[Sequence[Base]] = (
         " JabberRestHost RestQueue Token TokenFile-Token Tokens ResponseQueue ResponseDetails ResponseClass TakenElsewhere Concurrency"
         " Concurreny RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine RateLimit MaxInFlight Slots AtMostOnce"
         " Expire OnExpiry IdempotencyFor FairBy FairWeights OrderBy OnDead"
-        " Targets Events Periodic ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"
+        " Targets Events Periodic Tell ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"
         " StatsUser StatsPass StatsPassFile MetricsToken MetricsTokenFile StatsHosts StatsPrefix StatsReadOnly Roster"
         " HealthBind LogLevel ShowBodies"
         " Nonsense restqueue _comment //comment Backoff.Base Backoff.Factor Backoff.Cap RateLimit.Rate RateLimit.Burst",
@@ -291,6 +292,8 @@ BASES: Final[Sequence[Base]] = (
          "Secret SecretFile-Secret PreviousSecret PreviousSecretFile Allow Hosts Targets Queues Signed Window Nonsense"),
     Base("periodic commands", {**_FLAT, "Periodic": {"nightly": {"Cron": "@daily", "Command": "status"}}}, "Periodic.nightly",
          "Cron TimeZone Command Arguments Target Queue Token Missed Within CatchUp Overlap Expiry ReplyId Retry Nonsense"),
+    Base("what is told", {**_FLAT, "Tell": {"Target": "ejabberd", "Command": "send_message", "Arguments": _TOLD}}, "Tell",
+         "Target Command Arguments Token Expiry Nonsense"),
     Base(
         "a target", _target("ejabberd"), "Targets.it",
         "Kind URL HostHeader Domain Auth Queues Concurrency RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine"

@@ -115,6 +115,7 @@ CHANGES: Mapping[str, Json] = {
     "HealthBind": "127.0.0.1:1",
     "Roster": {},
     "Events": {"Sources": {"s": SOURCE}},
+    "Tell": {},
     "Processes": 2,
     "RedisDatabase": 1,
     "RedisNamespace": "a",
