@@ -9,6 +9,7 @@ import pytest
 
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.console.load_config import load_with_notices
+from restbroker.errors import ConfigError
 from restbroker.job import redact
 from restbroker.job.json_types import Json
 from restbroker.operate.handovers import CommandJobs
@@ -267,3 +268,16 @@ def test_no_sender_chooses_a_host_that_an_argument_names(refused: Refused) -> No
     arguments = {"name": "ops", "service": "{room_name}", "host": "{room_name}"}
     found = refused(to_chat(arguments, Command="create_room"))
     assert any("Arguments.service: names a host, which no sender may choose" in problem for problem in found), found
+
+
+@pytest.mark.parametrize(
+    ("tell", "why"),
+    [
+        ({"Target": "nope", "Command": "event"}, r"Tell\.Target: There is no such target"),
+        ({"Target": "hook", "Command": "own"}, r"Tell\.Command: needs tea, which no event has; events have code, "),
+        ({"Target": "hook", "Command": "event"}, r"Tell\.Command: is one of AtMostOnce"),
+    ],
+)
+def test_what_tells_must_be_a_job_that_cannot_die(write: Write, tell: Json, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        write({"Token": "t", "Targets": {"hook": {**HOOK, "AtMostOnce": ["event"]}}, "Tell": tell})
