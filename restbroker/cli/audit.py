@@ -11,7 +11,7 @@ import typer
 from restbroker.console import columns, output
 from restbroker.console.columns import Column
 from restbroker.console.options import LimitOption, Output, argument, command
-from restbroker.console.times import local, utc
+from restbroker.console.times import listed, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.audit import StoredEntry, actions, entries, holds, read_terms
 from restbroker.operate.connect import open_store
@@ -79,7 +79,7 @@ def _state(written: StoredEntry) -> str:
 
 
 _COLUMNS: Final[Sequence[Column[StoredEntry]]] = (
-    Column("WHEN", lambda one: utc(one.at_s), lambda one: local(one.at_s)),
+    Column("WHEN", lambda one: utc(one.at_s), lambda one: listed(one.at_s)),
     Column("WHO", lambda one: one.note.who),
     Column("ACTION", lambda one: one.note.action, lambda one: f"{one.note.action} {one.note.place}"),
     Column("", lambda one: one.note.place),

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from restbroker.console import columns, output
-from restbroker.console.causes import first_step, headline, hint, share
+from restbroker.console.causes import first_step, headline, hint, said, share
 from restbroker.console.columns import Column
-from restbroker.console.times import local, milliseconds, utc
+from restbroker.console.times import listed, local, milliseconds, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.job import ShownJob
 from restbroker.store.keys import SortedSet
@@ -144,11 +144,11 @@ def _utc(at_s: float) -> str | None:
 
 
 COLUMNS: Final[Sequence[Column[ShownJob]]] = (
-    Column("WHEN", lambda one: _utc(one.at_s), lambda one: local(one.at_s) if one.at_s else "-"),
+    Column("WHEN", lambda one: _utc(one.at_s), lambda one: listed(one.at_s) if one.at_s else "-"),
     Column("JOB", lambda one: one.jid),
     Column("COMMAND", lambda one: one.command),
     Column("CODE", lambda one: one.error_class),
-    Column("MESSAGE", lambda one: one.crash_text or one.message),
+    Column("MESSAGE", lambda one: one.crash_text or one.message, lambda one: one.crash_text or said(one.message)),
 )
 
 

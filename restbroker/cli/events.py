@@ -19,7 +19,7 @@ from restbroker.console.exits import Exit
 from restbroker.console.lists import Verbs
 from restbroker.console.load_config import load_with_notices
 from restbroker.console.options import DryRunOption, Output, argument, command, option
-from restbroker.console.times import local, utc
+from restbroker.console.times import listed, local, utc
 from restbroker.operate.connect import open_store
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, ShownEvent, Tail, dead_causes, outcomes_text, source_rows
 from restbroker.operate.names import require
@@ -151,10 +151,10 @@ _COLUMNS: Final[Sequence[Column[SourceState]]] = (
         lambda one: one.code or one.message or "read",
         lambda one: f"not read ({one.code})" if one.code else one.message or "read",
     ),
-    Column("SINCE", lambda one: utc(one.since_s), lambda one: local(one.since_s)),
+    Column("SINCE", lambda one: utc(one.since_s), lambda one: listed(one.since_s)),
     Column("", lambda one: one.login),
     Column("", _moment(lambda one: one.opened_s)),
-    Column("LAST EVENT", _moment(lambda one: one.event_s), lambda one: local(one.event_s) if one.event_s else "-"),
+    Column("LAST EVENT", _moment(lambda one: one.event_s), lambda one: listed(one.event_s) if one.event_s else "-"),
     Column("", _moment(lambda one: one.heartbeat_s)),
     Column(
         "WHY",

@@ -15,7 +15,7 @@ from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
 from restbroker.console.options import JobsOption, LimitOption, Output, SecondsOption, argument, command
 from restbroker.console.progress import progress
-from restbroker.console.times import local, utc
+from restbroker.console.times import listed, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
@@ -110,7 +110,7 @@ _COLUMNS: Final[Sequence[Column[_Row]]] = (
     Column("PLACE", lambda row: row[0], lambda row: f"{row[0]} {row[1]}" if row[0] == "in progress" else row[0]),
     Column("", lambda row: row[1]),
     # A job that waits may not say when it was pushed.
-    Column("WHEN", lambda row: utc(row[2]) if row[2] else None, lambda row: local(row[2]) if row[2] else "-"),
+    Column("WHEN", lambda row: utc(row[2]) if row[2] else None, lambda row: listed(row[2]) if row[2] else "-"),
     Column("JOB", lambda row: row[3]),
     Column("", lambda row: row[4]),
     Column("", lambda row: row[5]),

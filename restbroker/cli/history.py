@@ -13,7 +13,7 @@ from restbroker.cli import entries
 from restbroker.console import columns, output
 from restbroker.console.columns import Column
 from restbroker.console.options import AfterOption, LimitOption, Output, WhereOption, command, option
-from restbroker.console.times import local, milliseconds, utc
+from restbroker.console.times import listed, milliseconds, utc
 from restbroker.errors import UsageError
 from restbroker.operate import finished
 from restbroker.operate.connect import open_store
@@ -72,11 +72,11 @@ def _show(ends: Iterable[FoundEnd], *, as_json: bool) -> None:
 
 
 _COLUMNS: Final[Sequence[Column[FoundEnd]]] = (
-    Column("WHEN", lambda end: utc(end.at_s), lambda end: local(end.at_s)),
+    Column("WHEN", lambda end: utc(end.at_s), lambda end: listed(end.at_s)),
     Column("COMMAND", lambda end: end.ending.command),
     Column("TARGET", lambda end: end.ending.target),
     Column("OUTCOME", lambda end: end.ending.outcome, lambda end: end.ending.code or end.ending.outcome),
-    Column("STATUS", lambda end: end.ending.status, numbers=True),
+    Column("STATUS", lambda end: end.ending.status, numbers=True, spare=True),
     Column("TOOK", lambda end: end.ending.took_ms, lambda end: milliseconds(end.ending.took_ms), numbers=True),
     Column("JOB", lambda end: end.ending.jid),
     Column("", lambda end: end.ending.code),

@@ -32,7 +32,7 @@ from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.columns import Column, Row, draw
-from restbroker.console.times import local
+from restbroker.console.times import listed
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.job.json_types import Json
 from restbroker.light import define, field
@@ -60,7 +60,7 @@ _DEAD: Final = 8
 _KEY: Final = re.compile(rb"\x1b[\[O][AB]|\n")
 """What the arrow keys up (A) and down (B), and Enter, send."""
 _DEAD_COLUMNS: Final[Sequence[Column[ShownJob]]] = (
-    Column("DIED", text=lambda one: local(one.at_s)),
+    Column("DIED", text=lambda one: listed(one.at_s)),
     Column("JOB", lambda one: one.jid),
     Column("COMMAND", lambda one: one.command),
     Column("CODE", lambda one: one.error_class),
@@ -281,10 +281,11 @@ class Screen:
         wrong = ["" if targets.is_well(target) else "red" for target in self._targets]
         selected = ["reverse" if place == self._selected else "" for place in range(len(self._dead))]
         queues = sorted(seen.queues, key=_waited_s, reverse=True)
+        width = console.width
         lists = [
-            (len(self._targets), partial(_list, targets.COLUMNS, self._targets, wrong)),
-            (len(queues), partial(_list, self.queue_columns, queues, [""] * len(queues))),
-            (len(self._dead), partial(_list, _DEAD_COLUMNS, self._dead, selected)),
+            (len(self._targets), partial(_list, targets.COLUMNS, self._targets, wrong, width)),
+            (len(queues), partial(_list, self.queue_columns, queues, [""] * len(queues), width)),
+            (len(self._dead), partial(_list, _DEAD_COLUMNS, self._dead, selected, width)),
         ]
         body: list[RenderableType] = [_one_line(totals)]
         room = console.height - len(top) - 1
@@ -300,14 +301,14 @@ def _waited_s(queue: Queue) -> float:
 
 
 def _list(
-    columns: Sequence[Column[Row]], rows: Sequence[Row], styles: Sequence[str], room: int
+    columns: Sequence[Column[Row]], rows: Sequence[Row], styles: Sequence[str], width: int, room: int
 ) -> list[RenderableType]:
     """Return an empty line, the header and as many rows as there is room for; the last line counts the others."""
     if not rows or room < 3:
         return []
     if len(rows) <= room - 2:
-        return ["", draw(columns, rows, whole=False, styles=styles)]
-    shown = draw(columns, rows[: room - 3], whole=False, styles=styles)
+        return ["", draw(columns, rows, width=width, whole=False, styles=styles)]
+    shown = draw(columns, rows[: room - 3], width=width, whole=False, styles=styles)
     return ["", shown, f"… and {len(rows) - room + 3} more"]
 
 

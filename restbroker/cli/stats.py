@@ -18,7 +18,7 @@ from restbroker.config.values import duration_text
 from restbroker.console import causes, columns, output
 from restbroker.console.columns import Column, cell
 from restbroker.console.options import Output, command, option
-from restbroker.console.times import duration, duration_s, local, milliseconds, utc
+from restbroker.console.times import duration, duration_s, listed, milliseconds, utc
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.operate import words
 from restbroker.operate.connect import open_store
@@ -182,7 +182,7 @@ SOURCES: Final[Sequence[Column[SourceState]]] = (
     Column("USER", lambda row: cell(row.user)),
     Column("PROCESS", lambda row: cell(row.process)),
     Column("STATE", _source_state),
-    Column("SINCE", lambda row: utc(row.since_s), lambda row: local(row.since_s)),
+    Column("SINCE", lambda row: utc(row.since_s), lambda row: listed(row.since_s)),
     Column(
         "WHY",
         lambda row: cell(row.message if row.code else None),

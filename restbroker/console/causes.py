@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from restbroker.operate.summary import Cause, Summary
 
-_SERVER_SAYS = re.compile(r"(?:\d{3} )?(?:The server says|Status \d{3}): ")
+_SERVER_SAYS = re.compile(r"^(?:\d{3} )?(?:The server says|Status \d{3}): ")
 _OURS = " It may have run."
 
 
@@ -54,6 +54,11 @@ def words(cause: "Cause") -> tuple[str, str, str]:
     if begin is None or end <= begin.end():
         return message, "", ""
     return message[: begin.end()], message[begin.end() : end], message[end:].removeprefix(".")
+
+
+def said(message: str | None) -> str:
+    """Return a message as a list has it: without the words that only say that the server said it."""
+    return _SERVER_SAYS.sub("", message or "-")
 
 
 def first_step(cause: "Cause") -> str:

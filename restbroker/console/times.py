@@ -84,3 +84,8 @@ def local(moment_s: float) -> str:
         return f"{datetime.fromtimestamp(moment_s).astimezone():%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):
         return far_year(moment_s) or str(moment_s)
+
+
+def listed(moment_s: float) -> str:
+    """Return a moment as a list for people has it: as `local` does, without the date if that is today."""
+    return local(moment_s).removeprefix(f"{datetime.now().astimezone():%Y-%m-%d} ")

@@ -245,7 +245,7 @@ def test_people_see_pauses_processes_and_actions_in_tables(shell: Shell, store: 
         r'rest 0 0 s paused by \S+ for 1 h (30|29) min.* more: "the server moves"', drawn("queues", "list")
     )
     assert re.search(r"PROCESS PROGRAM STATE JOBS.*\nweb:9:ab 7\.3\.2 running 0", drawn("processes"))
-    assert re.search(r"WHEN WHO ACTION .*\n\S+ \S+ \S+@\S+ pause queue:rest .*the server moves", drawn("audit"))
+    assert re.search(r"WHEN WHO ACTION .*\n[\d:]{8} \S+@\S+ pause queue:rest .*the server moves", drawn("audit"))
 
 
 def test_audit_lists_what_the_words_say(shell: Shell, store: Client) -> None:

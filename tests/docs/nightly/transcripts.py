@@ -18,7 +18,7 @@ import attrs
 
 JID: Final = re.compile(r"\b[0-9a-f]{24}\b")
 CHANGES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
-    ("TIME", re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?Z?")),
+    ("TIME", re.compile(r"\b(?:\d{4}-\d\d-\d\d[ T])?\d\d:\d\d:\d\d(?:\.\d+)?Z?")),
     ("SPAN", re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|µs|s|min)\b")),
     ("PROCESS", re.compile(r"\bhost:\d+(?::[0-9a-f]{12})?\b")),
     ("RATE jobs/s", re.compile(r"\b\d+\.\d jobs/s")),

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from restbroker.cli.audit import _COLUMNS as AUDIT
 from restbroker.console import causes, columns, output
 from restbroker.console.columns import Column, table
+from restbroker.console.times import listed, local
 from restbroker.console.who import who
 from restbroker.errors import OutputLost, UsageError
 from restbroker.operate.audit import AuditEntry, StoredEntry
@@ -122,7 +124,7 @@ def test_ids_and_times_are_whole_where_texts_are_not(
     table(COLUMNS, [ROW], whole=whole)
     lines = capsys.readouterr().out.splitlines()
     # How the rest is shared differs by the version of Rich.
-    assert re.match(rf"{ROW[0]} +{JID} +send_me", lines[1])
+    assert re.match(rf"{ROW[0]} +{JID} +send_", lines[1])
     assert max(map(len, lines)) == 80
 
 
@@ -132,6 +134,35 @@ def test_a_row_without_room_is_longer_than_the_terminal(
     monkeypatch.setenv("COLUMNS", "40")
     table(COLUMNS, [ROW], whole=False)
     assert re.match(rf"{ROW[0]} +{JID} +send_", capsys.readouterr().out.splitlines()[1])
+
+
+ENDED = ["05:36:14", "connected_users_number", "one", "AlreadyExists", "409", JID]
+ENDS: list[Column[list[str]]] = [
+    Column(title, lambda row, place=place: row[place], spare=title == "STATUS")  # type: ignore[misc]  # bound now
+    for place, title in enumerate(("WHEN", "COMMAND", "TARGET", "CODE", "STATUS", "JOB"))
+]
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "expected"),
+    [
+        (1, 80, [f"{ENDED[0]} connected_users_ one AlreadyExists {JID}", "number"]),
+        (1, 68, [f"{ENDED[0]} connected_ one Already {JID}", "users_number Exists"]),
+        (2, 80, [f"{ENDED[0]} {ENDED[1]} one {JID}"] * 2 + ["Each row: CODE AlreadyExists, STATUS 409"]),
+    ],
+)
+def test_no_word_is_broken_and_repetitions_are_said_once(
+    count: int, width: int, expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    table(ENDS, [ENDED] * count)
+    assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == expected
+
+
+def test_lists_leave_out_the_date_of_today() -> None:
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", listed(time.time()))
+    assert listed(1.0) == local(1.0)
+    assert listed(1e30) == local(1e30)
 
 
 def test_subject_of_a_row_is_never_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
