@@ -205,9 +205,10 @@ def _lines(seen: Snapshot) -> list[Sequence[str]]:
 def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     """Print the figures for people, with what to do next."""
     found = problems(seen, settings, stopped_keys(client, settings.targets), time.time())
-    lines = [f"{alarm.gravity} {alarm.text}" for alarm in found[:_WRONG]]
-    lines += [f"… and {len(found) - _WRONG} more"] if len(found) > _WRONG else []
-    output.data(*(lines or [words.all_well(seen.totals["dead"])]), "")
+    for alarm in found[:_WRONG]:
+        columns.line(f"{alarm.gravity} {alarm.text}", columns.ALARM[alarm.grave])
+    more = [f"… and {len(found) - _WRONG} more"] if len(found) > _WRONG else []
+    output.data(*(more if found else [words.all_well(seen.totals["dead"])]), "")
     columns.rows(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen.totals.items()])
     if seen.totals["dead"]:
         _dead_jobs(client, settings)

@@ -31,6 +31,8 @@ _WORD: Final = 24
 _BLANKS: Final = re.compile(r"(?<= )")
 _PARTS: Final = re.compile(r"(?<=[ _,/.:@=-])|(?<=[a-z])(?=[A-Z])")
 """Where words end, and where parts of names do."""
+ALARM: Final = {True: "bold red", False: "yellow"}
+"""The style of what is wrong: grave, or only worth knowing."""
 
 
 @frozen
@@ -106,6 +108,14 @@ def table(columns: Sequence[Column[Row]], found: Sequence[Row], *, whole: bool =
     console.print(drawn, crop=False)
     if once:
         output.data(f"Each row: {', '.join(once)}")
+
+
+def line(text: str, style: str) -> None:
+    """Print a line on a terminal, in this style where that has colours."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console().print(Text(output.one_line(text), style), soft_wrap=True)
 
 
 def rows(header: Sequence[str], found: Iterable[Sequence[object]]) -> None:

@@ -33,7 +33,7 @@ def lines(place: Path) -> Lines:
     """What it prints on a terminal, without colours."""
 
     def printed() -> list[str]:
-        drawn = re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=100))
+        drawn = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal(["stats"], place, columns=100))
         return [line.rstrip() for line in drawn.replace("\r\n", "\n").splitlines()]
 
     return printed
