@@ -14,10 +14,12 @@ import sys
 import termios
 import time
 import tty
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
+from heapq import nlargest
 from io import TextIOWrapper
 from typing import Final, NoReturn, TypeAlias
 
@@ -31,15 +33,15 @@ from restbroker.cli import targets
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output
-from restbroker.console.columns import Column, Row, draw
+from restbroker.console.causes import said
+from restbroker.console.columns import ALARM, Column, Row, draw
 from restbroker.console.times import listed
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.job.json_types import Json
 from restbroker.light import define, field
-from restbroker.operate import find
 from restbroker.operate.context import context_of
-from restbroker.operate.job import ShownJob
 from restbroker.operate.problems import Alarm, problems
+from restbroker.operate.summary import Cause, Summaries
 from restbroker.operate.system import (
     Queue,
     Snapshot,
@@ -59,13 +61,17 @@ TIMEOUT_S: Final = 2.0
 _DEAD: Final = 8
 _KEY: Final = re.compile(rb"\x1b[\[O][AB]|\n")
 """What the arrow keys up (A) and down (B), and Enter, send."""
-_DEAD_COLUMNS: Final[Sequence[Column[ShownJob]]] = (
-    Column("DIED", text=lambda one: listed(one.at_s)),
-    Column("JOB", lambda one: one.jid),
+_CAUSES_S: Final = 0.3
+_CAUSES: Final[Sequence[Column[Cause]]] = (
+    Column("DIED", text=lambda one: listed(one.last_s)),
+    Column("JOBS", text=lambda one: f"{one.jobs:,}", numbers=True),
     Column("COMMAND", lambda one: one.command),
-    Column("CODE", lambda one: one.error_class),
-    Column("MESSAGE", lambda one: one.message),
+    Column("CODE", lambda one: one.code),
+    Column("MESSAGE", text=lambda one: said(one.message)),
 )
+_BARS: Final = ("▁▂▃▄▅▆▇█", "_.-:=+*#")
+"""Low to high, and the same for a terminal whose encoding has only letters."""
+_MOST_TRENDS: Final = 1000
 
 
 @define
@@ -80,6 +86,8 @@ class Sample:
     stats: Snapshot | None = None
     error: RestbrokerError | None = None
     per_s: Mapping[str, float] = field(factory=dict)
+    trends: deque[tuple[int, float]] = field(factory=lambda: deque(maxlen=_MOST_TRENDS))
+    """Of each good read, the latest last: the jobs that waited, and failures in a second."""
     stopped: Sequence[TargetStoppedKeys] = ()
     read_at_s: float = 0.0
 
@@ -104,6 +112,7 @@ class Sample:
             grown = {name: seen.totals[name] - before[name] for name in ("processed", "failed")}
             # Totals that fell, since Redis was emptied, have no rate.
             self.per_s = {name: round(more / lasted_s, 1) for name, more in grown.items() if more >= 0}
+        self.trends.append((seen.waiting, self.per_s.get("failed", 0.0)))
         self.stats, self.read_at_s = seen, now_s
 
 
@@ -201,7 +210,7 @@ def _terminal() -> Iterator[int | None]:
 
 @define
 class Screen:
-    """The live screen: what is wrong, targets, queues and the latest dead jobs, of which one is selected."""
+    """The live screen: what is wrong, targets, queues and the latest causes of dead jobs, of which one is selected."""
 
     sample: Sample
     schedule: ReadTimes
@@ -209,7 +218,8 @@ class Screen:
     queue_columns: Sequence[Column[Queue]]
     explain: Callable[[str], None]
     _targets: Sequence[TargetState] = ()
-    _dead: Sequence[ShownJob] = ()
+    _summaries: Summaries | None = None
+    _dead: Sequence[Cause] = ()
     _selected: int | None = None
 
     def run(self) -> NoReturn:
@@ -259,8 +269,11 @@ class Screen:
             client, settings = self.sample.client, self.sample.settings
             if self.sample.stats is not None:
                 self._targets = targets_of(client, self.sample.stats.targets)
-            self._dead = find.page(client, "dead", (), context_of(settings), limit=_DEAD).entries
-        self._selected = self._dead.index(chosen) if chosen in self._dead else None
+            self._summaries = self._summaries or Summaries("dead", context_of(settings))
+            found = self._summaries.now(client, _CAUSES_S).causes
+            self._dead = nlargest(_DEAD, found, key=lambda cause: cause.last_s)
+        groups = [cause.group for cause in self._dead]
+        self._selected = groups.index(chosen.group) if chosen is not None and chosen.group in groups else None
 
     def _draw(self, console: Console) -> RenderableType:
         sample, seen = self.sample, self.sample.stats
@@ -285,10 +298,10 @@ class Screen:
         lists = [
             (len(self._targets), partial(_list, targets.COLUMNS, self._targets, wrong, width)),
             (len(queues), partial(_list, self.queue_columns, queues, [""] * len(queues), width)),
-            (len(self._dead), partial(_list, _DEAD_COLUMNS, self._dead, selected, width)),
+            (len(self._dead), partial(_list, _CAUSES, self._dead, selected, width)),
         ]
-        body: list[RenderableType] = [_one_line(totals)]
-        room = console.height - len(top) - 1
+        body: list[RenderableType] = [_one_line(totals), *_trend_lines(sample.trends, console)]
+        room = console.height - len(top) - len(body)
         for place, (count, lines) in enumerate(lists):
             share = min(count + 2, room // (len(lists) - place))
             body += lines(share)
@@ -312,10 +325,19 @@ def _list(
     return ["", shown, f"… and {len(rows) - room + 3} more"]
 
 
+def _trend_lines(trends: Iterable[tuple[int, float]], console: Console) -> Iterator[Text]:
+    """Yield a line of bars for the jobs that waited at each read, and one for failures, the latest last."""
+    bars, (waiting, failed) = _BARS[console.options.ascii_only], zip(*trends, strict=True)
+    for name, values in ((f"waiting {waiting[-1]:,}", waiting), (f"failed {failed[-1]:,.1f}/s", failed)):
+        shown = values[-max(1, console.width - 17) :]
+        step = max(1.0, *shown) / (len(bars) - 1)
+        yield _one_line(f"{name:15}  {''.join(bars[math.ceil(value / step)] for value in shown)}")
+
+
 def _problem_lines(found: Sequence[Alarm], console: Console) -> list[Text]:
     """Return what is wrong in a third of the screen, in full if that suffices, otherwise in one line each."""
     room = max(1, console.height // 3)
-    texts = [Text(output.one_line(alarm.line), "bold red" if alarm.grave else "yellow") for alarm in found]
+    texts = [Text(output.one_line(alarm.line), ALARM[alarm.grave]) for alarm in found]
     whole = [line for text in texts for line in text.wrap(console, console.width)]
     if len(whole) <= room:
         return whole

@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from restbroker.cli.audit import _COLUMNS as AUDIT
+from restbroker.cli.live import _BARS, _trend_lines
 from restbroker.console import causes, columns, output
 from restbroker.console.columns import Column, table
 from restbroker.console.times import listed, local
@@ -163,6 +165,23 @@ def test_lists_leave_out_the_date_of_today() -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d", listed(time.time()))
     assert listed(1.0) == local(1.0)
     assert listed(1e30) == local(1e30)
+
+
+@pytest.mark.parametrize(("encoding", "bars"), [("utf-8", "▁▂█"), ("latin-1", "_.#")])
+def test_bars_are_letters_that_the_terminal_has(encoding: str, bars: str) -> None:
+    console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding=encoding), width=80)
+    lines = [line.plain for line in _trend_lines([(0, 0.0), (1, 0.0), (7, 0.5)], console)]
+    assert lines == [f"waiting 7        {bars}", f"failed 0.5/s     {bars[0] * 2}{_BARS[encoding != 'utf-8'][4]}"]
+
+
+@pytest.mark.parametrize(("no_color", "style"), [("", "1;31"), ("1", "1")])
+def test_what_is_grave_is_red_where_colours_are(no_color: str, style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    columns.line("!! down", columns.ALARM[True])
+    assert terminal.getvalue() == f"\x1b[{style}m!! down\x1b[0m\n"
 
 
 def test_subject_of_a_row_is_never_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
