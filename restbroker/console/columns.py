@@ -31,6 +31,7 @@ _WORD: Final = 24
 _BLANKS: Final = re.compile(r"(?<= )")
 _PARTS: Final = re.compile(r"(?<=[ _,/.:@=-])|(?<=[a-z])(?=[A-Z])")
 """Where words end, and where parts of names do."""
+_NOTHING: Final = frozenset({"", "-"})
 ALARM: Final = {True: "bold red", False: "yellow"}
 """The style of what is wrong: grave, or only worth knowing."""
 
@@ -98,10 +99,10 @@ def table(columns: Sequence[Column[Row]], found: Sequence[Row], *, whole: bool =
     shown = {column: _texts(column, found) for column in columns if column.title}
     widths = {one: _least(one, texts, _BLANKS) if whole else _longest(one, texts) for one, texts in shown.items()}
     for column in sorted(shown, key=lambda one: one.spare)[::-1]:
-        is_same = len(found) > 1 == len({*shown[column]}) and column.title.strip() not in {"", *_WHOLE}
+        said = {*shown[column]} if column.title.strip() not in {"", *_WHOLE} else set()
+        is_same = len(said) == 1 and (len(found) > 1 or said <= _NOTHING)
         if (is_same or column.spare) and sum(widths.values()) + 2 * (len(widths) - 1) > console.width:
-            said = shown[column][0] if is_same else "-"
-            once[:0] = [f"{column.title} {said}"] if said not in ("", "-") else []
+            once[:0] = [f"{column.title} {text}" for text in said if is_same and text not in _NOTHING]
             del shown[column], widths[column]
     drawn = draw([*shown], found, width=console.width, whole=whole)
     console.width = max(console.width, sum(column.width or 0 for column in drawn.columns) + 2 * (len(shown) - 1))

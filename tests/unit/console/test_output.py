@@ -146,18 +146,23 @@ ENDS: list[Column[list[str]]] = [
 
 
 @pytest.mark.parametrize(
-    ("count", "width", "expected"),
+    ("found", "width", "expected"),
     [
-        (1, 80, [f"{ENDED[0]} connected_users_ one AlreadyExists {JID}", "number"]),
-        (1, 68, [f"{ENDED[0]} connected_ one Already {JID}", "users_number Exists"]),
-        (2, 80, [f"{ENDED[0]} {ENDED[1]} one {JID}"] * 2 + ["Each row: CODE AlreadyExists, STATUS 409"]),
+        ([ENDED], 80, [f"{ENDED[0]} connected_users_ one AlreadyExists {JID}", "number"]),
+        ([ENDED], 68, [f"{ENDED[0]} connected_ one Already {JID}", "users_number Exists"]),
+        ([[*ENDED[:2], "", *ENDED[3:]]], 74, [f"{ENDED[0]} {ENDED[1]} AlreadyExists {JID}"]),
+        ([ENDED] * 2, 80, [f"{ENDED[0]} {ENDED[1]} one {JID}"] * 2 + ["Each row: CODE AlreadyExists, STATUS 409"]),
     ],
 )
 def test_no_word_is_broken_and_repetitions_are_said_once(
-    count: int, width: int, expected: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    found: list[list[str]],
+    width: int,
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    table(ENDS, [ENDED] * count)
+    table(ENDS, found)
     assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()[1:]] == expected
 
 
