@@ -7,7 +7,7 @@ import gc
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from functools import lru_cache, partial
 
@@ -98,7 +98,7 @@ async def _main(
     counters = report.counters
     control = Control() if line is None else Control(name=f"worker={logged.worker}" if logged.worker else "worker")
 
-    plan = plan_of(config, report, counters, timed=config.stats)
+    plan = plan_of(config, report, counters, timed=config.stats, late=lambda: reload.late)
     samples: Callable[[], Samples] = partial(process_samples, counters, plan.status, logged.worker)
     systemd = notifiers(os.environ, plan.status.view)
     sent = samples if config.stats else None
@@ -129,10 +129,18 @@ async def _main(
     return await broker.run(plan, control, reload.reload)
 
 
-def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool = False) -> BrokerPlan:
+def plan_of(
+    config: Config,
+    report: Report,
+    counters: Counters,
+    *,
+    timed: bool = False,
+    late: Callable[[], Sequence[str]] = tuple,
+) -> BrokerPlan:
     """Return the broker's parts for this configuration, without its web services; open no connection.
 
-    `timed`: how long Redis takes to answer is counted. Raise `ConfigError` if the configuration cannot be used.
+    `timed`: how long Redis takes to answer is counted. `late`: the keys that wait for a restart. Raise `ConfigError` if
+    the configuration cannot be used.
     """
     scripts.read_all()
     settings = store_settings(config)
@@ -152,7 +160,7 @@ def plan_of(config: Config, report: Report, counters: Counters, *, timed: bool =
         open_control=open_control,
         open_waiter=lambda: Waiter(lambda: open_client(settings, sentinels=sentinels)),
         report=report,
-        snapshot=lambda pool: snapshot(pool, counters),
+        snapshot=lambda pool: snapshot(pool, counters, late()),
     )
     return _replanned(plan, config)
 

@@ -4,7 +4,7 @@ Always holds: it costs no I/O but reading the process' own memory use; what it r
 """
 
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 import trio
 
@@ -91,8 +91,11 @@ def _gauges(pool: WorkerPool) -> Iterator[tuple[str, Labels, float]]:
     yield "restbroker_jobs_at_work", (), sum(job.is_at_work for job in pool.reservations.jobs.values())
 
 
-def snapshot(pool: WorkerPool, counters: Counters) -> Mapping[str, Json]:
-    """Return a small JSON object: the breaker's state, the jobs in progress, and the counts of the pool's target."""
+def snapshot(pool: WorkerPool, counters: Counters, late: Sequence[str] = ()) -> Mapping[str, Json]:
+    """Return a small JSON object: the breaker's state, the jobs in progress, and the counts of the pool's target.
+
+    `late`: the keys that take effect only after a restart.
+    """
     breaker = pool.breaker
     target = pool.plan.target
     jobs = pool.reservations.jobs.values()
@@ -117,6 +120,7 @@ def snapshot(pool: WorkerPool, counters: Counters) -> Mapping[str, Json]:
         "server_version": breaker.server_version,
         "unfit_commands": pool.plan.unfit_commands(breaker.server_version),
         "tokens": pool.plan.tokens.digests([target]),
+        "needs_restart": [*late],
         "quiet": pool.quiet.is_set(),
         # A pool that only finishes what it has is not the one that its target's metrics are about.
         **({"finishing": True} if pool.stopping.is_set() else counters.snapshot(target.name)),

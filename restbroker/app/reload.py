@@ -85,6 +85,8 @@ class Reload:
     reload_workers: Callable[[], Awaitable[None]] | None = None
     _started: Config = field(init=False, default=attrs.Factory(lambda self: self.config, takes_self=True))
     """The configuration of the start, whose events are taken in."""
+    late: Sequence[str] = ()
+    """The keys that have changed since the start and take effect only after a restart."""
     _installed: tuple[int, int] | None = field(factory=installed)
     _limiter: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
     _hindrance: OperatorWarning | None = None
@@ -151,13 +153,13 @@ class Reload:
         old, new = self.config, loaded.config
         require_reloadable(self._started, old, new)
         result = await self._replan(new)
-        self.config = new
+        self.config, self.late = new, late_keys(self._started, new)
         self.log.set_level(new.log_level)
         if self.reload_workers is None:
             is_same = new == old
             self.report(ConfigUnchanged() if is_same else ConfigReloaded(tuple(target.name for target in new.targets)))
         if self.warns and new != old:
-            for warned in warnings_of(old, loaded):
+            for warned in warnings_of(self._started, loaded):
                 self.report(warned)
         return result
 
@@ -218,11 +220,15 @@ def _require_queues(started: Config, new: Config) -> None:
             )
 
 
-def warnings_of(old: Config, new: LoadedConfig) -> Iterator[OperatorWarning]:
+def late_keys(started: Config, new: Config) -> list[str]:
+    """Return the keys of which a process that was started so takes those of `new` only after a restart."""
+    return [key for name, key in AT_START.items() if getattr(new, name) != getattr(started, name)]
+
+
+def warnings_of(started: Config, new: LoadedConfig) -> Iterator[OperatorWarning]:
     """Yield warnings about a configuration that counts from now on: its notes, and what needs a restart."""
     for note in new.notes:
         yield OperatorWarning(note.code, note.message, note.hint)
-    late = [key for name, key in AT_START.items() if getattr(new.config, name) != getattr(old, name)]
-    if late:
+    if late := late_keys(started, new.config):
         message = f"{', '.join(late)}: the change takes effect after a restart."
         yield OperatorWarning("NeedsRestart", message, "Restart restbroker when convenient.")

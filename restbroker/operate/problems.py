@@ -48,11 +48,14 @@ _MIXED: Final = (
     "Give all processes the same Token, Tokens and secret files (`restbroker config show`), and restart them."
 )
 _CAUSES: Final[Mapping[str, Cause]] = {"TargetDenied": "refused", "TargetDown": "target"}
-_UNREAD: Final = "Start `restbroker run` with this configuration, reload one that has another, or check its log."
+_UNREAD: Final = (
+    "Start `restbroker run` with this configuration, restart one that began with another, or check its log."
+)
 _UNFIT: Final = (
     "Its jobs die. Write it as that version takes it (`restbroker commands NAME` lists what each version takes), and "
-    "reload restbroker; after a change in Events restart it."
+    "{} restbroker."
 )
+_LATE: Final = "Restart it when convenient: restbroker reads this only at its start."
 _UNTOLD: Final = "`restbroker check --tell` tries the way; once that works, this is over."
 _STOPPED: Final = "`restbroker keys` shows them; `keys retry` retries the dead job, `keys skip` goes on without it."
 
@@ -119,7 +122,7 @@ def target_problems(seen: Snapshot, named: Iterable[str] = ()) -> Iterator[Alarm
         code = "Refused" if limit == "refused" else "DeadSetFull"
         yield Alarm(code, str(target), True, f"{target}: {words.LIMITS[limit]}", words.LIMIT_HINTS[limit], "targets")
     yield from _of_commands(seen)
-    yield from _of_processes(seen.targets)
+    yield from _of_processes(seen)
     shown = {(pool.target, pool.state) for pool in alive}
     paused = {name: seen.pauses.get(name, ()) for name in named} | {str(pool.target): pool.pauses for pool in alive}
     for name, pause in ((name, pause) for name, pauses in paused.items() for pause in pauses):
@@ -160,19 +163,25 @@ def _of_commands(seen: Snapshot) -> Iterator[Alarm]:
     Where they know several versions of one server, nothing is known of what it takes.
     """
     unfit: dict[str, dict[str, Json]] = {}
-    for pool in seen.targets:
-        # One that only ends what it has was perhaps started with another configuration.
-        is_meant = pool.takes_jobs and not pool.is_gone and pool.identity in seen.registrations
-        found = seen.registrations[pool.identity].facts.get("unfit_commands") if is_meant else None
+    for pool, found in _said(seen, "unfit_commands"):
         unfit.setdefault(str(pool.target), {}).update(found if isinstance(found, dict) else {})
     for target, places in unfit.items():
         if len(server_versions(seen, target)) == 1:
             yield from (unfit_command(target, place, why) for place, why in places.items())
 
 
+def _said(seen: Snapshot, name: str) -> Iterator[tuple[PoolState, Json]]:
+    """Yield what each pool that takes jobs says under this name in its heartbeat."""
+    for pool in seen.targets:
+        # One that only ends what it has was perhaps started with another configuration, as in each rolling restart.
+        if pool.takes_jobs and not pool.is_gone and pool.identity in seen.registrations:
+            yield pool, seen.registrations[pool.identity].facts.get(name)
+
+
 def unfit_command(target: str, place: str, why: Json) -> Alarm:
     """Return the problem of the command at this place of a configuration, which the target's server does not take."""
-    return Alarm("CommandUnfit", target, True, f"{place}: {why}", _UNFIT, "targets")
+    hint = _UNFIT.format("restart" if place.startswith("Events") else "reload")
+    return Alarm("CommandUnfit", target, True, f"{place}: {why}", hint, "targets")
 
 
 def server_versions(seen: Snapshot, target: str) -> set[str]:
@@ -181,10 +190,10 @@ def server_versions(seen: Snapshot, target: str) -> set[str]:
     return {pool.server_version for pool in pools if pool.server_version is not None}
 
 
-def _of_processes(pools: Sequence[PoolState]) -> Iterator[Alarm]:
+def _of_processes(seen: Snapshot) -> Iterator[Alarm]:
     gone: Counter[str] = Counter()
     silent: dict[str, float] = {}
-    for pool in pools:
+    for pool in seen.targets:
         if pool.dying:
             gone[pool.name] += pool.in_progress
         elif (pool.heartbeat_age_s or 0.0) > SILENT_S:
@@ -192,6 +201,10 @@ def _of_processes(pools: Sequence[PoolState]) -> Iterator[Alarm]:
     for name, age_s in silent.items():
         text = f"{name} has sent no heartbeat for {duration_text(age_s)}"
         yield Alarm("ProcessSilent", name, True, text, _SILENT, "processes")
+    for name, keys in {pool.name: late for pool, late in _said(seen, "needs_restart")}.items():
+        if isinstance(keys, list) and keys:
+            text = f"{name} needs a restart for {', '.join(map(str, keys))}"
+            yield Alarm("NeedsRestart", name, False, text, _LATE, "processes")
     for name, count in gone.items():
         text = f"{name} is gone; the {_jobs(count)} it had in progress return to their queues"
         yield Alarm("ProcessGone", name, False, text, page="processes")
@@ -202,11 +215,8 @@ def _of_tokens(seen: Snapshot) -> Iterator[Alarm]:
     from restbroker.broker.tokens import unlike  # slow to load
 
     of_queues: dict[str, dict[str, tuple[str, Json]]] = {}
-    for pool in seen.targets:
-        tokens = seen.registrations[pool.identity].facts.get("tokens") if pool.identity in seen.registrations else None
-        # One that only ends what it has takes no job any more, as in each rolling restart with a new token.
-        is_meant = isinstance(tokens, dict) and pool.takes_jobs and not pool.is_gone
-        for queue, digests in tokens.items() if isinstance(tokens, dict) and is_meant else ():
+    for pool, tokens in _said(seen, "tokens"):
+        for queue, digests in tokens.items() if isinstance(tokens, dict) else ():
             # Most processes say the same.
             of_queues.setdefault(queue, {}).setdefault(repr(digests), (pool.name, digests))
     for queue, said in of_queues.items():

@@ -215,6 +215,10 @@ async def test_address_to_listen_on_needs_a_restart_as_is_said_once(config: Conf
     late = [event for event in setup.events if isinstance(event, OperatorWarning)]
     assert [event.code for event in late] == ["NeedsRestart"]
     assert late[0].message.startswith("StatsPort, HealthBind, Processes: ")
+    assert reloader.late == ["StatsPort", "HealthBind", "Processes"]
+    setup.next = attrs.evolve(config, log_level="debug")
+    await reloader.reload()
+    assert (reloader.late, isinstance(setup.events[-1], ConfigReloaded)) == ([], True), "as at the start again"
 
 
 async def test_another_redis_is_refused_as_a_whole(config: Config) -> None:

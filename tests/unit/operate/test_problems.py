@@ -13,7 +13,7 @@ from restbroker.config.target import Target
 from restbroker.console import codes
 from restbroker.operate import enqueue
 from restbroker.operate.enqueue import PauseNotice, why_waiting
-from restbroker.operate.problems import problems
+from restbroker.operate.problems import problems, unfit_command
 from restbroker.operate.system import PoolState, Queue, Snapshot, TargetState, TargetStoppedKeys, target_state
 from restbroker.operate.words import all_well, state_text
 from restbroker.servers.findings import worst_cause
@@ -49,6 +49,26 @@ def test_a_process_is_silent_after_fifteen_seconds() -> None:
     assert lines(pool(heartbeat_age_s=15.0)) == []
     (said,) = lines(pool(heartbeat_age_s=16.0))
     assert said.startswith("!! node:7 has sent no heartbeat for 16 s. If it does not run any more, start ")
+
+
+def test_what_needs_a_restart_is_never_told_to_reload() -> None:
+    events = Events(sources=(EventSource("grafana", "webhook", "/p", "rest"),))
+    record = ProcessRecord(
+        "h:1:a", {"queues": ["rest"], "started_at": 1.0, "version": "restbroker 1"}, *(False, 0, *[None] * 3, {})
+    )
+    info, ends = ProcessInfo(7, "node", "boot", "ns", 1, "t"), pool(identity="old", process="node:8", finishing=True)
+    said = [Registration(info, ("rest",), 1, orjson.dumps({"needs_restart": keys})) for keys in (["Events"], ["Stats"])]
+    known = {"node:7:x": said[0], "old": said[1]}
+    seen = Snapshot(targets=(pool(), pool("b"), ends), records=(record,), registrations=known)
+    found = [row.line for row in problems(seen, attrs.evolve(CONFIG, events=events), (), NOW_S)]
+    found.append(unfit_command("t", "Events.Sources.grafana", "No.").line)
+    assert [line[:50] for line in found] == [
+        "!! Source grafana: no process takes its events. St",
+        "! node:7 needs a restart for Events. Restart it wh",
+        "!! Events.Sources.grafana: No. Its jobs die. Write",
+    ]
+    assert not any("reload" in line for line in found)
+    assert "reload" in unfit_command("t", "Periodic.often", "No.").line
 
 
 def test_grave_problems_come_first_and_once() -> None:
