@@ -128,10 +128,13 @@ REPORTED: Final = {
 """The fields that a process reports → their names in its heartbeat."""
 
 
-Outlook: TypeAlias = Literal["empty", "paused", "blocked", "unserved", "unknown", "draining", "steady", "growing"]
+Outlook: TypeAlias = Literal[
+    "empty", "paused", "blocked", "unserved", "stopped", "unknown", "draining", "steady", "growing"
+]
 """What is to be expected of a queue.
 
-`blocked`: none of its targets takes jobs. `unserved`: no process takes jobs from it. `unknown`: its lengths are not
+`blocked`: none of its targets takes jobs. `unserved`: no process takes jobs from it. `stopped`: some of its jobs wait
+behind stopped keys, and what comes behind these has a part in its rate. `unknown`: its lengths are not
 known for long enough, as after a start, or its key is no list.
 """
 LONGEST_S: Final = 30 * 86_400
@@ -146,7 +149,8 @@ class Queue:
     `processes` (`host:pid`, Ruby's too) serve it now. `in_lines`: how many of the jobs are in lines (`FairBy`).
     `target_state`: why none of the targets takes jobs (`target_state`); None: one does, as far as is known, or none
     serves it. `change_per_s`: how fast it grew lately (negative: it got shorter), None if that is unknown.
-    `outlook`: what is to be expected; `empty_in_s`: in how many seconds it will be empty, if it gets shorter.
+    `behind_stopped`: how many of its jobs wait behind stopped keys; None: behind too many to count them. `outlook`:
+    what is to be expected; `empty_in_s`: in how many seconds it will be empty, if it gets shorter.
     """
 
     name: str
@@ -160,6 +164,7 @@ class Queue:
     in_lines: int = 0
     target_state: str | None = None
     change_per_s: float | None = None
+    behind_stopped: int | None = 0
     outlook: Outlook = "unknown"
     empty_in_s: float | None = None
 
@@ -298,7 +303,7 @@ def system(client: Client, wanted: Collection[str] = (), most_queues: int | None
     known = {pool.identity: pool.registration for pool in seen.identities if pool.registration is not None}
     pauses = pause_store.paused_targets(client, {record.process.target for record in known.values()})
     found = tuple(_pool(pool, pauses) for pool in seen.identities)
-    queues = tuple(_queues(seen, paused, found, records))
+    queues = tuple(_queues(seen, paused, found, records, _behind_stopped(client, seen, found)))
     untaken = [queue.name for queue in queues if queue.size and queue.outlook == "unserved"]
     return Snapshot(
         redis=tuple(unless_refused(lambda: redis_problems(server(client)), ())),
@@ -365,6 +370,23 @@ def stopped_keys(client: Client, found: Sequence[TargetConfig]) -> list[TargetSt
     return [TargetStoppedKeys(name, queues[name], keys.count_text, keys.since_s) for name, keys in stopped]
 
 
+def _behind_stopped(client: Client, seen: Overview, pools: Sequence[PoolState]) -> Mapping[str, int | None]:
+    """Return how many jobs of each queue wait behind stopped keys; None: behind too many keys to count them."""
+    lines = {view.name for view in seen.queues if view.in_lines}
+    targets = {queue: pool.target for pool in pools if pool.target for queue in pool.queues if queue in lines}
+    if not targets:
+        return {}
+    from restbroker.store.key_queues import count_each  # slow to load, and of use to few
+    from restbroker.store.order import read_stopped
+
+    found = read_stopped(client, sorted(set(targets.values())))
+    behind = {queue: found[target] for queue, target in targets.items() if target in found}
+    return {
+        queue: sum(count_each(client, queue, [key.key for key in held.keys])) if len(held.keys) == held.count else None
+        for queue, held in behind.items()
+    }
+
+
 def unless_refused(ask: Callable[[], T], instead: S) -> T | S:
     """Return what `ask` returns, or `instead` if Redis refuses it: the rest is shown, and `check` names the key."""
     with suppress(StoreRefused):
@@ -373,7 +395,11 @@ def unless_refused(ask: Callable[[], T], instead: S) -> T | S:
 
 
 def _queues(
-    seen: Overview, paused: Mapping[str, Pause], pools: Sequence[PoolState], records: Sequence[ProcessRecord]
+    seen: Overview,
+    paused: Mapping[str, Pause],
+    pools: Sequence[PoolState],
+    records: Sequence[ProcessRecord],
+    behind_stopped: Mapping[str, int | None],
 ) -> Iterator[Queue]:
     serving: dict[str, list[PoolState]] = defaultdict(list)
     names: dict[str, set[str]] = defaultdict(set)
@@ -393,7 +419,9 @@ def _queues(
     for view in seen.queues:
         states = [target_state(pool) for pool in serving[view.name]]
         blocked = bool(states) and _BLOCKED.issuperset(states)
-        held: Outlook | None = "unserved" if view.name not in taken else "blocked" if blocked else None
+        stopped = behind_stopped.get(view.name, 0)
+        held: Outlook | None = None if stopped == 0 else "stopped"
+        held = "unserved" if view.name not in taken else "blocked" if blocked else held
         held = "paused" if view.paused else held
         expected, empty_in_s = outlook(view.size, changes.get(view.name), held)
         yield Queue(
@@ -408,6 +436,7 @@ def _queues(
             in_lines=view.in_lines,
             target_state=states[0] if blocked else None,
             change_per_s=changes.get(view.name),
+            behind_stopped=stopped,
             outlook=expected,
             empty_in_s=empty_in_s,
         )

@@ -93,6 +93,8 @@ def outlook_text(queue: "Queue") -> str:
         return f"growing by {per_s:,.0f}/s" if per_s >= 1 else f"growing by {max(1, round(per_s * 60))}/min"
     if queue.outlook == "blocked":
         return f"target {state_text(str(queue.target_state))}"
+    if queue.outlook == "stopped":
+        return f"{'many' if queue.behind_stopped is None else f'{queue.behind_stopped:,}'} behind stopped keys"
     return _OUTLOOKS.get(queue.outlook, queue.outlook)
 
 

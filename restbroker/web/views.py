@@ -90,7 +90,8 @@ def heads(state: LiveState) -> Mapping[str, object]:
 def last_to_empty(queues: Iterable[Queue]) -> Queue | None:
     """Return the queue that speaks for all: the one that grows fastest, else the one that takes longest to empty.
 
-    A queue that is held back speaks only where none moves, and then the longest. None: there are no queues.
+    Before them speaks one that a red line names: what waits there is done last. One that is paused, or that nobody
+    takes, speaks only where none moves, and then the longest. None: there are no queues.
     """
     return max(queues, key=_weight, default=None)
 
@@ -101,6 +102,8 @@ def _weight(queue: Queue) -> tuple[int, float]:
             return 3, queue.empty_in_s or 0.0
         case "growing":
             return 4, queue.change_per_s or 0.0
+        case "stopped" | "blocked" if queue.size:
+            return 5, queue.size
         case "paused" | "blocked" | "unserved":
             return 1, queue.size or 0
         case _:

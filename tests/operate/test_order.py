@@ -16,9 +16,10 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
+from restbroker.job.json_types import Json
 from restbroker.job.order import Order
 from restbroker.job.settlement import Ack, Dead, Retry, Settlement
-from restbroker.operate import act, act_waiting, audit, keys, names
+from restbroker.operate import act, act_waiting, audit, control, keys, names
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
@@ -27,6 +28,7 @@ from restbroker.operate.check.queues import check_now, check_queues
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.edit import Edit
 from restbroker.operate.explain import explain
+from restbroker.operate.system import system
 from restbroker.operate.where import read
 from restbroker.servers.findings import Finding
 from restbroker.store import history, queues
@@ -37,7 +39,7 @@ from restbroker.store.order import BusyKey, KeyAction
 from restbroker.store.server import server
 from restbroker.store.settling import FinishRequest
 from tests.operate.conftest import NOW_S, written
-from tests.operate.pools import serve
+from tests.operate.pools import record, serve
 from tests.store.pools import FACTS
 from tests.support.store_calls import fetch, finish
 
@@ -385,6 +387,23 @@ def test_check_tells_stopped_keys_also_without_order_by(client: Client, settings
             r"e has stopped keys \(2 keys, for up to [^)]+\): their jobs wait behind a dead one.", one.message
         )
         assert "keys retry" in str(one.hint)
+
+
+def test_what_waits_behind_stopped_keys_has_no_rate(client: Client, target: Target) -> None:
+    def outlooks() -> dict[str, tuple[object, ...]]:
+        found = {one.name: one for one in system(client).queues}
+        return {name: (found[name].behind_stopped, found[name].outlook, found[name].empty_in_s) for name in QUEUES}
+
+    stop(client, target, "ann", "bob")
+    serve(client, "e", 7, QUEUES)
+    queues.push(client, "slow", [job("eve", number) for number in range(5)])
+    changes: dict[str, Json] = dict.fromkeys(QUEUES, -2.5)
+    record(client, "node:7:ab", queues=[*QUEUES], version="restbroker 1", queue_changes_per_s=changes)
+    assert outlooks() == {"rest": (2, "stopped", None), "slow": (0, "draining", 2.0)}
+    control.pause(client, "queue", "rest", "ann", "", None)
+    assert outlooks()["rest"] == (2, "paused", None)
+    client.command("ZADD", client.keys.busy_keys("e"), *(part for n in range(1000) for part in (1e12 + n, f"\x1ek{n}")))
+    assert outlooks()["rest"] == (None, "paused", None)
 
 
 def test_very_many_stopped_keys_are_counted(client: Client, target: Target) -> None:

@@ -25,7 +25,7 @@ def queue_of(size: int | None, change_per_s: float | None, held_back: Outlook | 
     )
 
 
-HELD: st.SearchStrategy[Outlook | None] = st.sampled_from([None, "paused", "blocked", "unserved"])
+HELD: st.SearchStrategy[Outlook | None] = st.sampled_from([None, "paused", "blocked", "unserved", "stopped"])
 QUEUES = st.builds(queue_of, SIZES, CHANGES, HELD)
 
 
@@ -54,8 +54,10 @@ def test_the_queue_that_speaks_for_all_is_the_worst(queues: list[Queue]) -> None
         assert not queues
         return
     states = {queue.outlook for queue in queues}
-    assert "growing" not in states or worst.outlook == "growing"
-    if not states & {"growing", "draining", "steady", "unknown", "empty"}:
+    red = {queue.outlook for queue in queues if queue.size} & {"stopped", "blocked"}
+    assert (worst.outlook in red) == bool(red), "no promise under a red line"
+    assert red or "growing" not in states or worst.outlook == "growing"
+    if not red and not states & {"growing", "draining", "steady", "unknown", "empty"}:
         assert (worst.size or 0) == max(queue.size or 0 for queue in queues)
     if worst.outlook == "draining":
         assert worst.empty_in_s == max(queue.empty_in_s or 0.0 for queue in queues)
@@ -88,6 +90,9 @@ def test_obstacle_of_a_queue_replaces_its_outlook() -> None:
     assert outlook_text(queue_of(5, -1.0, "blocked")) == "target down"
     refused = attrs.evolve(queue_of(5, -1.0, "blocked"), target_state="denied")
     assert outlook_text(refused) == "target login refused"
+    stopped = queue_of(5000, -1.0, "stopped")
+    said = [outlook_text(attrs.evolve(stopped, behind_stopped=count)) for count in (3, 4321, None)]
+    assert said == ["3 behind stopped keys", "4,321 behind stopped keys", "many behind stopped keys"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.none() | st.integers(0, 10**9)), unique_by=lambda one: one[0]))

@@ -53,9 +53,8 @@ def test_a_process_is_silent_after_fifteen_seconds() -> None:
 
 def test_what_needs_a_restart_is_never_told_to_reload() -> None:
     events = Events(sources=(EventSource("grafana", "webhook", "/p", "rest"),))
-    record = ProcessRecord(
-        "h:1:a", {"queues": ["rest"], "started_at": 1.0, "version": "restbroker 1"}, *(False, 0, *[None] * 3, {})
-    )
+    told: dict[str, Any] = {"queues": ["rest"], "started_at": 1.0, "version": "restbroker 1"}
+    record = ProcessRecord("h:1:a", told, False, 0, None, None, None, {})
     info, ends = ProcessInfo(7, "node", "boot", "ns", 1, "t"), pool(identity="old", process="node:8", finishing=True)
     said = [Registration(info, ("rest",), 1, orjson.dumps({"needs_restart": keys})) for keys in (["Events"], ["Stats"])]
     known = {"node:7:x": said[0], "old": said[1]}
