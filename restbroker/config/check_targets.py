@@ -112,6 +112,8 @@ def _target(placed: _TargetEntry, problems: Problems) -> Target:
         queues=tuple(written.queues),
         weights=written.queues if isinstance(written.queues, Mapping) else {},
         credentials=credentials,
+        login_in_url=address.credentials is not None
+        and address.credentials in (credentials, getattr(credentials, "login", None)),
         host_header=target.host_header or (target.default_host if defaults.domain_is_host else None),
         concurrency=written.concurrency or defaults.concurrency,
         timeout_s=written.timeout_s or defaults.timeout_s,

@@ -18,7 +18,7 @@ from restbroker.config import forms
 from restbroker.config.forms import File
 from restbroker.config.key import OptionsOf, inline, key, secret, whole
 from restbroker.config.problems import Problems, at
-from restbroker.config.secret import NO_SECRET, Secret
+from restbroker.config.secret import NO_SECRET, Secret, place_of
 from restbroker.job.fairness import FAIR_KEY, Fairness
 from restbroker.job.order import ORDER_KEY, Order, key_rules
 from restbroker.light import frozen
@@ -226,8 +226,10 @@ _MEMBERS: Mapping[str, str] = {
     "ServerVersion": "Options.ServerVersion",
     "ApiVersion": "Options.ApiVersion",
 }
-_FLAT = re.compile(rf"\b({'|'.join(_MEMBERS)})\b")
+_FLAT = re.compile(rf"\b({'|'.join(_MEMBERS)})(File)?\b")
 """Matches flat keys in texts for operators, in whose place the members of a target are named."""
+_LOGIN = re.compile(r"(?<=\()Auth(, or Rest[^)]*)?(?=[,)])")
+"""Matches the keys of a login in such texts, in whose place those are named that this target uses."""
 
 
 @frozen
@@ -243,6 +245,8 @@ class Target:
     url: Url = Url("http", "localhost", 80)
     queues: tuple[str, ...] = ()
     credentials: Credentials = None
+    login_in_url: bool = False
+    """Whether the URL has the login."""
     written: WrittenKeys = inline(WrittenKeys, WrittenKeys())
     host_header: forms.HostHeader | None = key("HostHeader")
     """The Host header, if it is not the virtual host."""
@@ -302,10 +306,23 @@ class Target:
     """Whether the flat keys of the Go original make it, in place of an entry of `Targets`."""
 
     def name_own_keys(self, text: str) -> str:
-        """Return a text for operators with the keys that this target has in place of the flat ones."""
+        """Return a text for operators with the keys that this target has in place of the flat ones.
+
+        Those of its login are the keys from which it came.
+        """
+        login, kind = self.credentials, "Basic"
+        if isinstance(self.credentials, IssuedLogin):
+            login, kind = self.credentials.login, "Auto" if self.credentials.fallback else "Bearer"
+        match login:
+            case Bearer(token=token):
+                text = _LOGIN.sub(place_of("RestToken", token), text)
+            case Basic(password=password):
+                keys = "RestURL" if self.login_in_url else f"RestUser and {place_of('RestPass', password)}"
+                text = _LOGIN.sub(keys, text)
         if self.is_flat:
             return text
-        return _FLAT.sub(lambda found: f"Targets.{self.name}.{_MEMBERS[found[0]]}", text)
+        members = {**_MEMBERS, "RestUser": f"Auth.{kind}.User", "RestPass": f"Auth.{kind}.Pass"}
+        return _FLAT.sub(lambda found: f"Targets.{self.name}.{members[found[1]]}{found[2] or ''}", text)
 
     @property
     def fairness(self) -> Fairness | None:

@@ -103,7 +103,7 @@ def problems(seen: Snapshot, config: "Config", stopped: Iterable[TargetStoppedKe
     """Return all problems, grave ones first. `stopped` has what `system.stopped_keys` returns."""
     found = [*target_problems(seen, [target.name for target in config.targets])]
     found += [*_of_tokens(seen), *_of_queues(seen, config), *_of_sources(seen, config, now_s)]
-    found += (_stopped(keys, now_s) for keys in stopped)
+    found += (stopped_problem(keys, now_s) for keys in stopped)
     if seen.tell_fails:
         found.append(Alarm("TellFails", "Tell", False, f"What is told does not arrive ({seen.tell_fails})", _UNTOLD))
     if all(pool.dying for pool in seen.targets):
@@ -299,7 +299,8 @@ def _is_settled(record: ProcessRecord, config: "Config", now_s: float) -> bool:
     return is_own and isinstance(started_s, int | float) and started_s <= now_s - LONG_WAIT_S
 
 
-def _stopped(one: TargetStoppedKeys, now_s: float) -> Alarm:
+def stopped_problem(one: TargetStoppedKeys, now_s: float) -> Alarm:
+    """Return the problem of a target's stopped keys."""
     ago = "" if one.since_s is None else f", for up to {duration_text(max(0.0, now_s - one.since_s))}"
     text = f"{one.target} has stopped keys ({one.count}{ago}): their jobs wait behind a dead one"
     return Alarm("OrderStopped", one.target, True, text, _STOPPED, queue=one.queue)

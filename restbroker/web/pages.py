@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from quart import Response, request
 
+from restbroker.console import codes
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.light import frozen
 from restbroker.operate import act_waiting, audit, find, finished, life, processes, where
@@ -157,6 +158,8 @@ class Pages:
                 f"This job is not in the {zset} set.",
                 "It may have been retried, deleted or moved. Search for its job id in the other sets.",
             )
+        # As the list of causes has it.
+        verbs, first = self._verbs(zset), codes.first_step(entry.error_class or "")
         values = {
             "name": name,
             "title": f"Job {entry.jid or 'without an id'}",
@@ -166,7 +169,7 @@ class Pages:
             "life": life.of_job(entry, zset),
             "acts": acts,
             "refused": refused,
-            "verbs": self._verbs(zset),
+            "verbs": sorted([*verbs, "edit"] if verbs else (), key=lambda verb: verb != first),
         }
         return Response(await self.shell.page_of_jobs("job.html", **values))
 

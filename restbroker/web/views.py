@@ -13,7 +13,7 @@ import attrs
 from restbroker.light import frozen
 from restbroker.operate.events import source_rows
 from restbroker.operate.history import ALL, MINUTE_S, Seen, incidents, slowest, values, window
-from restbroker.operate.problems import Alarm, problems, target_problems
+from restbroker.operate.problems import Alarm, problems, stopped_problem, target_problems
 from restbroker.operate.summary import Summary
 from restbroker.operate.system import Queue
 from restbroker.operate.words import state_text
@@ -122,7 +122,8 @@ def alarms(state: LiveState, page: str) -> list[Alarm]:
         return []
     seen = state.look.figures
     if page.startswith("target/"):  # which alone is in `state`
-        return sorted(target_problems(seen.system), key=lambda one: not one.grave)
+        found = [stopped_problem(keys, state.look.at_s) for keys in seen.stopped if page == f"target/{keys.target}"]
+        return sorted((*found, *target_problems(seen.system)), key=lambda one: not one.grave)
     found = problems(seen.system, seen.config, seen.stopped, state.look.at_s)
     if page != "overview":
         found = [alarm for alarm in found if alarm.grave or alarm.page in (None, page)]

@@ -5,6 +5,7 @@ What becomes of a job is for tests/operate.
 
 import itertools
 import json
+import re
 import time
 from typing import Any
 
@@ -198,6 +199,16 @@ async def test_as_many_equal_jobs_are_meant_as_are_ticked(harness: Harness, site
         done = await done_by(running, "/queue/act", {**form_of(prompt.text, "/queue/act").hidden, "job": ticked})
     assert there(harness, "queue") == ["same", "b"]
     assert "3 jobs" in done.text
+
+
+@pytest.mark.parametrize(("code", "first"), [("BadArgument", "Edit"), ("AlreadyExists", "Delete"), ("No", "Retry")])
+async def test_a_job_has_the_first_action_of_its_cause(harness: Harness, site: Open, code: str, first: str) -> None:
+    harness.client.command("ZADD", "dead", 5, job("j1", queue="rest", error_class=code, error_message="No."))
+    async with site() as running:
+        shown = await page(running, (await page(running, "/dead?jobs=all")).links_to("/dead/")[0])
+    head, _, below = shown.html.partition('class="actions">')
+    assert re.findall(r">(Retry|Edit|Delete|Kill|Reschedule|Move)<", below)[0] == first
+    assert "<section" not in head, "it stands before all else"
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a producer, to break a page")

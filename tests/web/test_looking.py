@@ -12,6 +12,7 @@ from restbroker.store import events, history, pauses
 from restbroker.store.events import IncomingEvent
 from restbroker.store.history import JobEnd, JobTimes
 from tests.broker.conftest import Harness
+from tests.operate.pools import serve
 from tests.web.conftest import Open
 from tests.web.test_actions import HOSTILE, job, page, put_jobs
 from tests.web.test_controls import steer
@@ -193,9 +194,13 @@ async def test_held_keys_are_shown_with_the_job_that_died(harness: Harness, site
     pauses.pause_queue(harness.client, "rest", "ann", "", None)
     harness.client.command("ZADD", f"restbroker:held:{target.name}", 1e12 + 5, "\x1e<ann>")
     harness.client.command("HSET", f"restbroker:stopped:{target.name}", "\x1e<ann>", "j1")
+    serve(harness.client, target.name, 7, ["rest"])
     async with site() as running:
         shown, overview = [await page(running, path) for path in ("/queue?name=rest", "/")]
+        one, every = [await page(running, path) for path in (f"/target?name={target.name}", "/targets")]
     assert "<ann> stopped 1970-01-01" in " ".join(shown.text.split())
     assert "/job?jid=j1" in shown.links_to("/job")
-    assert f"{target.name} has stopped keys (1 key, for up to " in overview.text
+    for told in (overview, one, every):
+        assert f"{target.name} has stopped keys (1 key, for up to " in told.text
+        assert "up stopped keys" in " ".join(told.text.split()), "its state is not just up"
     assert "<ann>" not in shown.html + overview.text

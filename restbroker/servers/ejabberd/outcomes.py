@@ -38,7 +38,10 @@ CHECK_LOGIN: Final = (
     "Check the target's login (Auth, or RestUser with RestPass or RestToken): the user is a whole JID, "
     "admin@example.org."
 )
-CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
+CHECK_ARGUMENTS: Final = (
+    "Correct the arguments: their names (`restbroker dead edit` with `--rename OLD=NEW`), their types, and what is "
+    "missing."
+)
 _CHECK_LOG: Final = "See ejabberd's log."
 _CRASHED: Final = (
     "This often means a wrong argument; otherwise see ejabberd's log. "

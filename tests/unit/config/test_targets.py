@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import pytest
+
 from restbroker.config.target import Target
 from restbroker.job.json_types import Json
+from restbroker.servers.ejabberd.outcomes import CHECK_LOGIN
 from tests.unit.config.conftest import Refused, Write
 
 FLAT: dict[str, Json] = {"RestURL": "http://127.0.0.1:5281/api", "RestQueue": "rest", "JabberDomain": "example.org"}
@@ -107,6 +110,34 @@ def test_a_hint_names_the_keys_of_its_target(write: Write) -> None:
     (own,) = write(document({"ejabberd": entry()})).config.targets
     places = "Targets.ejabberd.URL", "Targets.ejabberd.Auth.Basic.User"
     assert own.name_own_keys(hint) == hint.replace("RestURL", places[0]).replace("RestUser", places[1])
+
+
+@pytest.mark.parametrize(
+    ("members", "keys"),
+    [
+        ({"Auth": {"Basic": {"User": "u", "Pass": "p"}}}, "{0}.Auth.Basic.User and {0}.Auth.Basic.Pass"),
+        ({"Auth": {"Basic": {"User": "u", "PassFile": "f"}}}, "{0}.Auth.Basic.User and {0}.Auth.Basic.PassFile"),
+        ({"Auth": {"Auto": {"User": "u", "PassFile": "f"}}}, "{0}.Auth.Auto.User and {0}.Auth.Auto.PassFile"),
+        ({"Auth": {"Bearer": {"User": "u", "PassFile": "f"}}}, "{0}.Auth.Bearer.User and {0}.Auth.Bearer.PassFile"),
+        ({"Auth": {"Bearer": {"TokenFile": "f"}}}, "{0}.Auth.Bearer.TokenFile"),
+        ({"URL": "http://u:p@127.0.0.1:1", "Auth": None}, "{0}.URL"),
+        ({"Auth": None}, "Auth"),
+        ({"RestUser": "u", "RestPassFile": "f"}, "RestUser and RestPassFile"),
+        ({"RestTokenFile": "f", "RestAuth": "bearer"}, "RestTokenFile"),
+        ({"RestURL": "http://u:p@127.0.0.1:1"}, "RestURL"),
+    ],
+)
+def test_a_hint_names_the_keys_that_the_login_came_from(
+    write: Write, tmp_path: Path, members: dict[str, Json], keys: str
+) -> None:
+    (tmp_path / "f").write_text("secret")
+    is_flat = any(name.startswith("Rest") for name in members)
+    whole = {**FLAT, "Token": "t", **members} if is_flat else document({"chat": entry(**members)})
+    (target,) = write(whole).config.targets
+    for said in (CHECK_LOGIN, "Correct the target's login (Auth): ", "Correct the target's login (Auth, Headers)."):
+        hint = target.name_own_keys(said)
+        assert f"login ({keys.format('Targets.chat')}" in hint
+        assert ("Headers" in hint) == ("Headers" in said)
 
 
 def test_http2_is_an_error_that_says_what_to_do(refused: Refused) -> None:
