@@ -189,6 +189,7 @@ def _replanned(broker_plan: BrokerPlan, config: Config) -> BrokerPlan:
             limits=_limits(config, target),
             services=tuple(service for service in services.values() if service is not None),
             history_s=config.history_s,
+            history_arguments=config.history_arguments,
             shows_bodies=config.show_bodies,
             bug=partial(registry.bug, target.kind),
             is_ours=target.kind in TARGETS,

@@ -7,7 +7,7 @@ it need not hold, says whether a part of it is done, and never names a queue tha
 
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from secrets import randbelow
 
@@ -122,8 +122,16 @@ class Reports:
                 code=event.code,
                 unmet="; ".join(found.what for found in in_vain) or None if in_vain else None,
                 times=clocks.times(job),
+                arguments={} if payload is None or not self.plan.history_arguments else self._arguments(job, payload),
             )
         )
+
+    def _arguments(self, job: JobInProgress, payload: Job) -> Mapping[str, str]:
+        """Return the arguments that the record keeps, as they may be shown."""
+        if len(payload.raw) > _LARGE_BYTES:
+            return {}
+        secrets, spec = hiding.spellings_of(self.plan.tokens.values), self.plan.connector.spec(job.command)
+        return display.some_arguments(payload.fields, self.plan.history_arguments, secrets, spec)
 
     def _what(
         self, job: JobInProgress, outcome: str, fate: str, duration_s: float
@@ -464,6 +472,8 @@ _CANCELLED_SENT = Reason(
 _MOST_SHOWN = 500
 _ENDS = (Ack, Drop)  # a union would be made anew for each job
 _KEY_REUSED = "KeyReused"
+# As for what Sidekiq Web shows: a larger one takes long to look through for secrets.
+_LARGE_BYTES = 64 * 1024
 _WHEN_REUSED = "Push it with a key of its own."
 _NEVER_SENT = (_KEY_REUSED, KEY_UNCLEAR.code)
 _WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."

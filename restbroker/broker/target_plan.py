@@ -37,6 +37,8 @@ class TargetPlan:
     limits: Limits = field(factory=Limits)
     history_s: float | None = None
     """The seconds for which Redis keeps a record of finished jobs; None: it keeps none."""
+    history_arguments: tuple[str, ...] = ()
+    """The arguments that such a record keeps."""
     services: tuple[Closable, ...] = ()
     """What else the connector uses; closed with the transport."""
     shows_bodies: bool = False

@@ -68,7 +68,7 @@ def _print_summary(found: SearchResult) -> None:
     looked_at = f"{output.jobs(sum(found.looked_at.values()))} in {places}"
     output.say(f"{output.jobs(found.jobs)} found. Looked at {looked_at}.")
     if found.looked_at.get("finished jobs"):
-        output.say("note: of finished jobs only id, command and code are kept, no arguments.")
+        output.say(f"note: of finished jobs only id, command and code are kept, {found.kept}.")
     for refused in found.refused:
         output.say(f"note: {refused}")
     for where in found.unseen:
@@ -88,7 +88,10 @@ def _rows(found: SearchResult) -> Iterator[_Row]:
 
 
 def _end_text(end: FoundEnd) -> str:
-    return " ".join(word for word in (end.ending.outcome, end.ending.code) if word)
+    one = end.ending
+    return " ".join(
+        word for word in (one.outcome, one.code, one.arguments and entries.text(dict(one.arguments))) if word
+    )
 
 
 def _as_json(found: SearchResult) -> dict[str, Json]:

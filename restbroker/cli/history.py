@@ -1,6 +1,6 @@
 """`restbroker history`: the jobs that ended lately, and those that end now.
 
-Always holds: it changes nothing, and shows neither arguments nor tokens, since none are kept.
+Always holds: it changes nothing, and shows no token and no arguments but those of HistoryArguments: no other is kept.
 """
 
 import time
@@ -37,38 +37,40 @@ def history(
     """List finished jobs for which all conditions hold, newest first.
 
     This needs History in the configuration. Conditions are on jid, command, target, outcome, error (the code), status,
-    took (in milliseconds), attempts and at. In a pipe each line is: when (UTC), command, target, outcome, status, took
-    (in milliseconds), job id, code.
+    took (in milliseconds), attempts and at, and on arguments that HistoryArguments names. In a pipe each line is: when
+    (UTC), command, target, outcome, status, took (in milliseconds), job id, code, and with HistoryArguments these.
     """
     if follow and after is not None:
         raise UsageError("--follow and --after exclude each other.", "Keep one of them.")
-    settings, meant = how.settings(), finished.read(where or (), time.time())
+    settings = how.settings()
     knows = context_of(settings)
+    meant = finished.read(where or (), time.time(), knows)
+    shown = (*_COLUMNS, _ARGUMENTS) if knows.kept else _COLUMNS
     with open_store(settings) as client:
         page = finished.page(client, meant, knows, after=after or "", limit=limit, limits=_LIMITS)
         if not page.total and settings.history_s is None:
             raise UsageError(finished.OFF, finished.SWITCH_ON)
         if follow:
             new_ends = finished.tail(client, meant, knows, page.newest)
-            _show(reversed(page.ends), as_json=how.json)
-            output.follow(lambda: _show(next(new_ends), as_json=how.json))
+            _show(reversed(page.ends), shown, as_json=how.json)
+            output.follow(lambda: _show(next(new_ends), shown, as_json=how.json))
             return
     if how.json:
         output.as_json([entries.of_end(end) for end in page.ends])
     else:
-        columns.write(_COLUMNS, page.ends)
+        columns.write(shown, page.ends)
     looked_at = f", of the newest {page.looked_at:,}" if meant and after is None else ""
     output.say(f"{output.jobs(len(page.ends))} shown{looked_at} of {page.total:,} kept.")
     if page.after is not None:
         output.say(f"For the next ones run the same command again with --after {page.after}")
 
 
-def _show(ends: Iterable[FoundEnd], *, as_json: bool) -> None:
+def _show(ends: Iterable[FoundEnd], shown: Sequence[Column[FoundEnd]], *, as_json: bool) -> None:
     for end in ends:
         if as_json:
             output.json_line(entries.of_end(end))
         else:
-            output.row(columns.cells(_COLUMNS, end))
+            output.row(columns.cells(shown, end))
 
 
 _COLUMNS: Final[Sequence[Column[FoundEnd]]] = (
@@ -81,3 +83,4 @@ _COLUMNS: Final[Sequence[Column[FoundEnd]]] = (
     Column("JOB", lambda end: end.ending.jid),
     Column("", lambda end: end.ending.code),
 )
+_ARGUMENTS: Final[Column[FoundEnd]] = Column("ARGUMENTS", lambda end: entries.text(dict(end.ending.arguments)))

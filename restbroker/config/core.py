@@ -21,6 +21,7 @@ from restbroker.config.target import Basic, check_login
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import LogLevel
 from restbroker.job.backoff import SidekiqBackoff
+from restbroker.job.names import BODY_NAMES, is_secret
 from restbroker.light import frozen
 
 if TYPE_CHECKING:  # each is loaded when the file has it, or is judged without it
@@ -129,6 +130,8 @@ class Config:
     """Take no jobs while this many are dead; 0: no limit."""
     history_s: forms.Month | None = key("History")
     """How long Redis keeps records of finished jobs, at most a million (docs/find.md); unset: none."""
+    history_arguments: forms.ArgumentNames = key("HistoryArguments", default=())
+    """Arguments that these records keep, up to 200 bytes of each (docs/find.md); never secrets or message texts."""
 
     processes: Annotated[int, whole(1, 256)] = key("Processes", default=1)
     """How many processes `run` starts under one supervisor, each with Concurrency (docs/processes.md)."""
@@ -197,6 +200,13 @@ class Config:
         tokens = check_tokens(self._token, self.tokens, problems)
         for command in self.periodic:
             command.check(problems)
+        for name in self.history_arguments:
+            if is_secret(name) or name.lower() in BODY_NAMES:
+                problems.refuse(
+                    "HistoryArguments", f"names {name!r}, a secret or a message text: no record keeps these."
+                )
+        if self.history_arguments and self.history_s is None:
+            problems.refuse("HistoryArguments", "has no effect without History.")
         login, metrics_token = self._check_login(problems), self._check_metrics_token(problems)
         self._check_listens(problems)
         slow = [target.name for target in targets if self.shutdown_timeout_s < target.timeout_s]

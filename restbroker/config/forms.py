@@ -233,6 +233,10 @@ Durations: TypeAlias = Annotated[
     Names("durations by command", _COMMAND, "a command, perhaps with * and ?, without blanks"),
 ]
 """Seconds, by command (with wildcards)."""
+ArgumentNames: TypeAlias = Annotated[
+    tuple[str, ...],
+    Items("list of names", 'a list of arguments such as ["to"]', word("name", _ARGUMENT, 'an argument such as "to"')),
+]
 FairBy: TypeAlias = Annotated[Fairness, _names_or(FAIR_KEY, "FairBy", Fairness)]
 """Without the default host and the weights, which other keys name."""
 OrderBy: TypeAlias = Annotated[Order, _names_or(ORDER_KEY, "OrderBy", Order)]

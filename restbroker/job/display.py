@@ -7,11 +7,12 @@ makes of any job a small object that every version of Sidekiq reads, and no secr
 producer put one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import TypeVar
 
-from restbroker.job import endpoint, hiding, redact, repair, retry, rubyjson
+from restbroker.job import arguments, endpoint, hiding, redact, repair, retry, rubyjson
+from restbroker.job.arguments import Submission
 from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import MASK, Hide, Spellings
 from restbroker.job.json_types import Json
@@ -20,6 +21,7 @@ from restbroker.light import frozen
 T = TypeVar("T")
 DISPLAY_FIELD = "display_class"
 LIMIT_BYTES = 4096
+_KEPT_BYTES = 200
 
 # Longer ones are not looked through for secrets, and not shown.
 _LONGEST_TEXT = 8192
@@ -119,6 +121,33 @@ def payload(
         return minimal_payload(fields, command, queue, secrets)
 
     return show_or_explain(whole, lambda line: minimal_payload(fields, command, queue, secrets=secrets, args=line))
+
+
+def some_arguments(
+    fields: Mapping[str, Json], names: Iterable[str], secrets: Spellings, spec: CommandSpec | None
+) -> dict[str, str]:
+    """Return those of a job's arguments that have these names, as texts of at most 200 bytes.
+
+    One that has something to hide is left out; message texts are hidden in any case.
+    """
+
+    def shown() -> dict[str, str]:
+        args, own = redact.look(fields, spec)
+        hide, read = redact.hides_of(fields, own, secrets)[1], arguments.read(args)
+        given = read.command.arguments if isinstance(read, Submission) else {}
+        found = {name: given[name] for name in names if given.get(name) is not None}
+        texts = {name: _as_text(value) for name, value in found.items()}
+        return {name: _cut_bytes(text) for name, text in texts.items() if MASK not in hide(text, len(text))}
+
+    return show_or_explain(shown, lambda _line: {})
+
+
+def _as_text(value: Json) -> str:
+    return value if isinstance(value, str) else rubyjson.dumps(value).decode()
+
+
+def _cut_bytes(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace")[:_KEPT_BYTES].decode("utf-8", "ignore")
 
 
 def minimal_payload(

@@ -40,6 +40,8 @@ class ConfigContext:
     """The name of the token of each secret."""
     has_answers: bool = True
     """Whether there is a `ResponseQueue`."""
+    kept: tuple[str, ...] = ()
+    """The arguments that the History keeps of finished jobs."""
     _specs: dict[tuple[str, str], CommandSpec | None] = field(factory=dict, repr=False, eq=False)
 
     @property
@@ -116,7 +118,7 @@ def context_of(config: Config) -> ConfigContext:
     targets = {queue: target for target in config.targets for queue in target.queues}
     secrets = {secret.reveal(): token.name for token in config.tokens for secret in token.secrets}
     spellings, has_answers = spellings_of(secrets.keys()), config.response_queue is not None
-    return ConfigContext(targets, spellings, config.show_bodies, secrets, has_answers)
+    return ConfigContext(targets, spellings, config.show_bodies, secrets, has_answers, config.history_arguments)
 
 
 def _spec(target: Target, endpoint: str) -> CommandSpec | None:

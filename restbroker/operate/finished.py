@@ -44,10 +44,11 @@ class EndsPage:
     newest: str
 
 
-def read(typed: Sequence[str], now_s: float) -> Where:
+def read(typed: Sequence[str], now_s: float, known: ConfigContext) -> Where:
     """Return the conditions that were typed. Raise `UsageError`, also for a field that finished jobs do not have."""
     found = where.read(typed, now_s)
-    where.require_fields(found, FIELDS, "Finished jobs have", "Of finished jobs no arguments are kept.")
+    hint = "Of finished jobs only arguments are kept that HistoryArguments names."
+    where.require_fields(found, (*FIELDS, *known.kept), "Finished jobs have", hint)
     return found
 
 
@@ -81,7 +82,7 @@ def _end(entry: HistoryEntry, wanted: Where, known: ConfigContext) -> FoundEnd |
         return None
     end = masked(FoundEnd(entry.at_s, ending), known)
     said = end.said if wanted else {}
-    return end if all(term.holds(said[term.argument or term.field]) for term in wanted) else None
+    return end if all(term.holds(said.get(term.argument or term.field)) for term in wanted) else None
 
 
 def tail(client: Client, wanted: Where, known: ConfigContext, last: str) -> Iterator[list[FoundEnd]]:

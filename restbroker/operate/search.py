@@ -36,6 +36,7 @@ class SearchResult:
     """What a search found. `ends`: finished jobs, newest first. `looked_at`: {place: how many jobs were read}.
 
     `unseen`: places not searched, or not to the end. `refused`: places that Redis refuses to show, and what to do.
+    `kept`: which arguments finished jobs have, in words.
     """
 
     hits: tuple[Location, ...]
@@ -43,6 +44,7 @@ class SearchResult:
     looked_at: dict[str, int]
     unseen: tuple[str, ...]
     refused: tuple[str, ...]
+    kept: str
 
     @property
     def jobs(self) -> int:
@@ -65,7 +67,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
         hits = list(islice(map(_hit, walk.in_unlisted_queues()), _MOST))
     if len(hits) == _MOST:
         walk.unseen.append(f"anything after the first {_MOST} jobs found")
-    about = {condition.field for condition in sought.where} - set(_OF_ENDS)
+    about = {condition.field for condition in sought.where if condition.argument not in known.kept} - set(_OF_ENDS)
     ends = () if about else tuple(walk.ends())
     if about:
         names = ", ".join(sorted(field.removeprefix(where.ARGUMENT) for field in about))
@@ -74,9 +76,9 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
         walk.unseen.append(f"finished jobs, whose records {why}")
     if walk.ask(_has_others, instead=False):
         walk.unseen.append("jobs in progress of Ruby's processes")
-    return SearchResult(
-        tuple(hits), ends, walk.read_counts, unseen=(*walk.unseen, *asked.gaps()), refused=tuple(walk.refused)
-    )
+    kept = f"of arguments only {', '.join(known.kept)}" if known.kept else "no arguments"
+    unseen, refused = (*walk.unseen, *asked.gaps()), tuple(walk.refused)
+    return SearchResult(tuple(hits), ends, walk.read_counts, unseen=unseen, refused=refused, kept=kept)
 
 
 @define(eq=False)
@@ -109,9 +111,10 @@ class _Query:
     def is_end(self, end: FoundEnd) -> bool:
         """Tell whether this is the end of a matching job. `end` has its secrets masked."""
         one = end.ending
-        words = [word.casefold() for word in (one.jid, one.command, one.code or "")]
+        words = [word.casefold() for word in (one.jid, one.command, one.code or "", *one.arguments.values())]
         texts = all(any(text.casefold() in word for word in words) for text in self.terms.texts)
-        return texts and all(condition.holds(end.said.get(condition.field)) for condition in self.terms.where)
+        values = (end.said.get(condition.argument or condition.field) for condition in self.terms.where)
+        return texts and all(map(Condition.holds, self.terms.where, values))
 
     def _may_match(self, lower: bytes) -> bool:
         return not lower.isascii() or b"\\u" in lower or all(word in lower for word in self.needed_words)

@@ -61,13 +61,14 @@ class FoundEnd:
         one = self.ending
         words = {"jid": one.jid, "command": one.command, "target": one.target, "outcome": one.outcome}
         numbers = {"status": one.status, "took": one.took_ms, "attempts": one.times.tries, "at": self.at_s}
-        return {**words, "error": one.code, **numbers}
+        return {**one.arguments, **words, "error": one.code, **numbers}
 
 
 def masked(end: FoundEnd, known: ConfigContext) -> FoundEnd:
     """Return the end with its secrets masked."""
     jid, command = (hiding.mask_secrets(word, known.secrets) for word in (end.ending.jid, end.ending.command))
-    return FoundEnd(end.at_s, attrs.evolve(end.ending, jid=jid, command=command))
+    kept = {name: hiding.mask_secrets(value, known.secrets) for name, value in end.ending.arguments.items()}
+    return FoundEnd(end.at_s, attrs.evolve(end.ending, jid=jid, command=command, arguments=kept))
 
 
 @frozen(eq=False)

@@ -1,10 +1,11 @@
 """How jobs ended that are in Redis no more, as a stream: those delivered, and those dropped (`"dead": false`, expired).
 
 Written by `finish.lua` and `done.lua`, together with the settlement, where `History` asks for it; read by
-`operate.explain`. Always holds: the stream is bounded by time and by count; it has neither arguments nor a token.
+`operate.explain`. Always holds: the stream is bounded by time and by count; it has no token, and only arguments that
+`HistoryArguments` names.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import orjson
 
@@ -13,9 +14,9 @@ from restbroker.store.client import Client, Reply, integer, items, mapping, pair
 
 _TEXT_LIMIT = 200
 _LONGEST_MS = 10**13
-_MORE = 6
+_MORE = 7
 _MOST_FAILED = 10
-"""So many values follow the code: what was unmet, and the times."""
+"""So many values follow the code: what was unmet, the times, and arguments."""
 
 
 @frozen_plain
@@ -38,7 +39,7 @@ class JobTimes:
 class JobEnd:
     """How a job ended. `outcome` is what the target said last, `code` why it was not delivered; `status` None: none.
 
-    `unmet`: what it asked for and did not get; None: nothing.
+    `unmet`: what it asked for and did not get; None: nothing. `arguments`: those that are kept, masked, by name.
     """
 
     jid: str
@@ -50,6 +51,7 @@ class JobEnd:
     code: str | None = None
     unmet: str | None = None
     times: JobTimes = JobTimes()
+    arguments: Mapping[str, str] = {}
 
 
 @frozen
@@ -82,7 +84,8 @@ def to_record(ending: JobEnd) -> bytes:
     code = None if ending.code is None else _plain(ending.code)
     unmet, times = None if ending.unmet is None else _plain(ending.unmet), ending.times
     when = (times.pushed_ms, times.fetched_ms, times.answered_ms, times.tries, times.failed_ms)
-    return orjson.dumps([*words, ending.status, round(ending.took_ms, 1), code, unmet, *when])
+    more = ({_plain(name): _plain(value) for name, value in ending.arguments.items()},) if ending.arguments else ()
+    return orjson.dumps([*words, ending.status, round(ending.took_ms, 1), code, unmet, *when, *more])
 
 
 def read(record: bytes) -> JobEnd | None:
@@ -98,7 +101,7 @@ def read(record: bytes) -> JobEnd | None:
     numbers = isinstance(status, int | None) and isinstance(took_ms, int | float)
     if not words or not numbers or not isinstance(code, str | None):
         return None
-    unmet, *times = [*more, *[None] * _MORE][:_MORE]
+    unmet, *times, kept = [*more, *[None] * _MORE][:_MORE]
     return JobEnd(
         jid,
         target,
@@ -109,6 +112,7 @@ def read(record: bytes) -> JobEnd | None:
         code=code,
         unmet=unmet if isinstance(unmet, str) else None,
         times=_times(*times),
+        arguments=_texts(kept),
     )
 
 
@@ -117,6 +121,11 @@ def _times(pushed: object, fetched: object, answered: object, tries: object, fai
     ends = map(_ms, failed[:_MOST_FAILED] if isinstance(failed, list) else ())
     failed_ms = tuple([ms for ms in ends if ms is not None])
     return JobTimes(_ms(pushed), _ms(fetched), _ms(answered), tries=_ms(tries) or 1, failed_ms=failed_ms)
+
+
+def _texts(kept: object) -> dict[str, str]:
+    """Return the arguments of a record, by name; those that are no texts are left out."""
+    return {name: value for name, value in kept.items() if isinstance(value, str)} if isinstance(kept, dict) else {}
 
 
 def _ms(value: object) -> int | None:

@@ -266,16 +266,19 @@ class Pages:
     async def finished(self) -> Response:
         """Return one page of the jobs in the History that match the conditions in the address."""
         typed, after = conditions(request.args.getlist("where")), _entry("after")
+        kept = self.admin.config().history_arguments
 
         def question(client: Client) -> EndsPage:
-            known, meant = self.admin.context(), finished.read(typed, time.time())
+            known = self.admin.context()
+            meant = finished.read(typed, time.time(), known)
             return finished.page(client, meant, known, after=after, limit=PAGE, limits=_BUDGET)
 
         found, wrong = await self._ask(question)
         is_kept, off = self.admin.config().history_s is not None, f"{finished.OFF} {finished.SWITCH_ON}"
         following = address("/finished", typed, None if found is None else found.after)
         around = {"first": address("/finished", typed), "next": following, "after": after, "typed": typed}
-        values = {"page": found, "wrong": wrong, "is_kept": is_kept, "off": off, "fields": finished.FIELDS, **around}
+        values = {"page": found, "wrong": wrong, "is_kept": is_kept, "off": off, "kept": kept, **around}
+        values["fields"] = (*finished.FIELDS, *kept)
         head = {"name": "finished", "title": "Finished", "totals": views.totals(await self.state_for())}
         html = await self.shell.page_of_jobs("finished.html", **head, **values)
         return Response(html, 200 if wrong is None else 400)

@@ -137,7 +137,7 @@ def _configure(folder: Path, redis: str, ports: tuple[int, int, int], openfire: 
     document: dict[str, Json] = {
         "RedisURL": redis, "RestURL": f"http://127.0.0.1:{server}/api", "RestUser": "admin@example.org",
         "RestPass": "pass-of-admin", "JabberDomain": "example.org", "RestQueue": "rest", "Token": _TOKEN,
-        "ResponseQueue": "replies", "ResponseDetails": True, "RateLimit": "1000/s", "MaxInFlight": 50, "History": "1h",
+        "ResponseQueue": "replies", "ResponseDetails": True, "RateLimit": "1000/s", "MaxInFlight": 50, "History": "1h", "HistoryArguments": ["user"],
         "RequestTimeout": "10m", "Concurrency": 4, "AtMostOnce": ["send_stanza"], "Stats": True, "StatsPort": stats,
         "Tokens": {"app": {"Secret": _SECRET, "Signed": True, "Allow": ["check_*"]}},
         "Targets": {

@@ -101,6 +101,7 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     **dict.fromkeys(("RedisURL", "RedisHost"), _REDIS),
     **dict.fromkeys(("Listen", "HealthBind"), _PLACES),
     "History": (*_DURATIONS, *_MORE_DURATIONS),
+    "HistoryArguments": (["to", "user"], ["password"], ["Body"], ["to me"], "to", []),
     "RedisURLFile": ("redis", *_FILES),
     **dict.fromkeys(("Within", "CatchUp", "Expiry"), (*_DURATIONS, "4s", "10000d")),
     **dict.fromkeys(("Concurrency", "Concurreny", "MaxInFlight", "DeadLimit", "UncertainRetries"), _NUMBERS),
@@ -273,7 +274,8 @@ BASES: Final[Sequence[Base]] = (
         " JabberRestHost RestQueue Token TokenFile-Token Tokens ResponseQueue ResponseDetails ResponseClass TakenElsewhere Concurrency"
         " Concurreny RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine RateLimit MaxInFlight Slots AtMostOnce"
         " Expire OnExpiry IdempotencyFor FairBy FairWeights OrderBy OnDead"
-        " Targets Events Periodic Tell ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"
+        " Targets Events Periodic Tell ShutdownTimeout Backoff UncertainRetries DeadLimit History HistoryArguments"
+        " Processes Stats StatsPort StatsBind"
         " StatsUser StatsPass StatsPassFile MetricsToken MetricsTokenFile StatsHosts StatsPrefix StatsReadOnly Roster"
         " HealthBind LogLevel ShowBodies"
         " Nonsense restqueue _comment //comment Backoff.Base Backoff.Factor Backoff.Cap RateLimit.Rate RateLimit.Burst",

@@ -195,7 +195,7 @@ def _failed(client: Client) -> None:
     record(client, "node:7:abc", version="restbroker 1.0", tag="restbroker", queues=["rest"])
     record(client, "web:9:ab", queues=["q"], version="7.3.2")
     client.command("HSET", "ns:web:9:ab", "beat", f"{time.time() - 4000:.3f}")
-    ended = history.to_record(JobEnd("e1", "ejabberd", "register", "delivered", 200, 12.5))
+    ended = history.to_record(JobEnd("e1", "ejabberd", "register", "delivered", 200, 12.5, arguments={"user": "eve"}))
     client.command("XADD", "ns:restbroker:history", "*", "end", ended)
     at_s, until_s = 1_795_368_605.0, 2e9
     ann = SourceState("chat", "openfire-sse", "web1:7", "ann", at_s, login="…877", opened_s=at_s, heartbeat_s=until_s)
@@ -224,7 +224,7 @@ def _ordered(client: Client) -> None:
 _TOKENS: Final = {"few": {"Secret": "another-secret-of-16", "Allow": ["status"]}}
 _PERIODIC: Final = {"nightly": {"Cron": "30 4 * * *", "TimeZone": "Europe/Berlin", "Command": "status"}}
 _SCENES: Final = (
-    Scene("failed", _failed, {"History": "1h", "Periodic": _PERIODIC}),
+    Scene("failed", _failed, {"History": "1h", "HistoryArguments": ["user"], "Periodic": _PERIODIC}),
     Scene("keys", _ordered, {"OrderBy": "order_key"}),
     Scene("frame", lambda _: None, {"RestUser": "a@h", "RestPass": "p", "Token": None, "Tokens": _TOKENS}),
 )

@@ -1,12 +1,14 @@
 """Finished jobs: page by page, by conditions, and as they end."""
 
+import attrs
 import pytest
 
 from restbroker.errors import UsageError
-from restbroker.operate import finished
+from restbroker.operate import finished, where
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import SearchLimits
 from restbroker.operate.finished import EndsPage, tail
+from restbroker.operate.search import search
 from restbroker.store import history
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd, JobTimes
@@ -24,7 +26,7 @@ def end(client: Client, number: int, outcome: str = "delivered", code: str | Non
 def page(
     client: Client, known: ConfigContext, *typed: str, after: str = "", limit: int = 3, jobs: int = 100
 ) -> EndsPage:
-    wanted = finished.read(typed, NOW_S)
+    wanted = finished.read(typed, NOW_S, known)
     return finished.page(client, wanted, known, after=after, limit=limit, limits=SearchLimits(jobs=jobs))
 
 
@@ -69,7 +71,7 @@ def test_conditions_are_on_what_is_kept(
 @pytest.mark.parametrize("typed", ["user = bob", "queue = rest", "arg.message ~ x", "code = BadToken", "password = x"])
 def test_other_fields_are_refused(typed: str) -> None:
     with pytest.raises(UsageError):
-        finished.read([typed], NOW_S)
+        finished.read([typed], NOW_S, ConfigContext({}))
 
 
 def test_a_search_that_was_cut_short_says_so_and_goes_on(client: Client, configured: ConfigContext) -> None:
@@ -92,7 +94,7 @@ def test_strangers_records_are_left_out_and_wrong_places_refused(client: Client,
 
 def test_a_tail_brings_each_end_once(client: Client, configured: ConfigContext) -> None:
     end(client, 1)
-    new = tail(client, finished.read(["took > 20"], NOW_S), configured, page(client, configured).newest)
+    new = tail(client, finished.read(["took > 20"], NOW_S, configured), configured, page(client, configured).newest)
     every = tail(client, (), configured, "0-0")
     assert next(new) == []
     for number in (2, 3, 4):
@@ -100,3 +102,17 @@ def test_a_tail_brings_each_end_once(client: Client, configured: ConfigContext) 
     assert [one.ending.jid for one in next(new)] == ["j3", "j4"]
     assert next(new) == []
     assert len(next(every)) == 4
+
+
+def test_arguments_that_are_kept_are_conditions(client: Client, configured: ConfigContext) -> None:
+    kept = JobEnd("j1", "e", "send", "delivered", 200, 1.0, arguments={"to": "bob@example.org", "outcome": "x"})
+    for one in (kept, JobEnd("j2", "e", "send", "delivered", 200, 1.0)):
+        client.command("XADD", "ns:restbroker:history", "*", "end", history.to_record(one))
+    known = attrs.evolve(configured, kept=("to",))
+    found = [
+        jids(page(client, known, typed)) for typed in ("to = bob@*", "to != bob", "to ~ ann", "outcome = delivered")
+    ]
+    assert found == [["j1"], ["j1"], [], ["j2", "j1"]]
+    terms = where.parse_search(["to=bob@example.org"], NOW_S)
+    assert [one.ending.jid for one in search(client, terms, known, SearchLimits()).ends] == ["j1"]
+    assert search(client, terms, configured, SearchLimits()).ends == ()

@@ -129,6 +129,7 @@ def document(redis: RedisServer, port: int) -> dict[str, Any]:
         "ResponseDetails": True,
         "ResponseQueue": "replies",
         "History": "1h",
+        "HistoryArguments": ["user", "host", "note", "title", "value"],
         "LogLevel": "debug",
     }
 

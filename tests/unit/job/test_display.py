@@ -284,3 +284,23 @@ def test_unshowable_job_has_a_line_saying_why() -> None:
         found = shown(fields)
     assert found["args"] == ["(not shown: it is nested too deeply)"]
     assert (found["display_class"], found["created_at"]) == ("safe", 1.5)
+
+
+@pytest.mark.parametrize(
+    ("args", "kept"),
+    [
+        (["send_message", {"to": "bob@a.org", "body": "hi", "password": "pw"}, "t0ken"], {"to": "bob@a.org"}),
+        (["send_message", [["to", "bob"], ["n", 5]], "t0ken"], {"to": "bob", "n": "5"}),
+        (["send_message", '{"to": ["a", "b"]}', "t0ken"], {"to": '["a","b"]'}),
+        (["send_message", {"to": "ä" * 150, "n": None}, "t0ken"], {"to": "ä" * 100}),
+        # Nothing of an argument that has the token, or the password of another one, or names a secret.
+        (["send_message", {"to": "at t0ken", "n": "is pw-1234", "password": "pw-1234"}, "t0ken"], {}),
+        (["send_message", {"to": "<x password='pw'/>"}, "t0ken"], {}),
+        (["send_message", ["to", "bob"], "t0ken"], {}),
+        (["send_message"], {}),
+        ("nonsense", {}),
+    ],
+)
+def test_what_is_kept_of_a_finished_job_has_nothing_hidden(args: Json, kept: dict[str, str]) -> None:
+    token = hiding.spellings_of(["t0ken"])
+    assert display.some_arguments({"args": args}, ["to", "n", "body", "password"], token, None) == kept
