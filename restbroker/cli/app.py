@@ -42,6 +42,7 @@ PANELS: Final = {
         "find": "Find jobs by text or argument in every queue and set.",
         "history": "Show the jobs that ended lately, and those that end now.",
         "explain": "Show where a job is, what happened to it, and who changed it; or explain a code or a key.",
+        "forget": "Take a person out of Redis: out of jobs, copies, answers, rosters and logs of actions.",
         "audit": "Show the audit log: who changed jobs, queues and targets.",
     },
     "Events and rosters": {

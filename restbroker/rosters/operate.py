@@ -17,6 +17,7 @@ from restbroker.kinds import PROSODY_ROSTER
 from restbroker.light import frozen
 from restbroker.operate import audit, enqueue
 from restbroker.operate.audit import AuditedAction, AuditEntry
+from restbroker.operate.forget import Person
 from restbroker.rosters import store
 from restbroker.rosters.files import RefusedRoster
 from restbroker.rosters.refresh_target import RefreshTarget
@@ -124,6 +125,19 @@ class Rosters:
         """Make these changes as `change` does, without an entry in the audit log; return why if none was made."""
         to = self.refresh_target
         return store.change(self.client, changes, None if to is None else to.jobs([change.user for change in changes]))
+
+
+def without(rosters: Rosters, person: Person) -> list[tuple[str, RosterChange]]:
+    """Return the changes, each with its verb, after which no roster has this person: neither theirs nor another's."""
+    users = sorted(store.users(rosters.client))
+    having = zip(users, store.read(rosters.client, users), strict=True)
+    changes = [
+        ("remove contact", RosterChange(one, drop=(person.address,)))
+        for one, has in having
+        if person.address.encode() in has
+    ]
+    is_ours = person.name in users and rosters.domain in (None, person.host)
+    return [*changes, ("delete roster", RosterChange(person.name, forget=True))] if is_ours else changes
 
 
 def wait_for_refreshes(
