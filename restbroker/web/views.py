@@ -104,7 +104,7 @@ def _weight(queue: Queue) -> tuple[int, float]:
             return 4, queue.change_per_s or 0.0
         case "stopped" | "blocked" if queue.size:
             return 5, queue.size
-        case "paused" | "blocked" | "unserved":
+        case "paused" | "stopped" | "blocked" | "unserved":
             return 1, queue.size or 0
         case _:
             return (0 if queue.outlook == "empty" else 2), queue.size or 0
