@@ -37,6 +37,7 @@ LOCALS: Final[Mapping[str, Mapping[str, str]]] = {
     "console/causes.py": {"verb": "'See'"},
     "console/completion.py": {"form": "_CONDITION"},
     "job/hiding.py": {"text": "'abcd'"},
+    "operate/forget.py": {"self": "Person('ann', 'a.b', {})", "other": r"r'(?!a\.b(?![\w-]|\.\w))[\w-]+\.\w'"},
     "servers/api/attributes.py": {"names": "['a*', 'b']"},
     "servers/api/table.py": {"words": "{'a': 'b'}", "word": "'b'"},
     "transport/http1.py": {"any_of": "b'a'"},

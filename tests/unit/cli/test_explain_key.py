@@ -19,7 +19,7 @@ def test_a_key_is_explained_with_all_its_places() -> None:
     assert row["example"] == '"OrderBy": ["user", "host"]'
     assert row["where"] == "OrderBy at the top, Targets.NAME.OrderBy"
     places = [row["where"] for row in rows_of("Target")]
-    assert "Events.Sources.NAME.Target, Events.Sources.NAME.Routes.Target" in places
+    assert "Events.Sources.NAME.Target, Events.Sources.NAME.Routes.Target, Tell.Target" in places
     assert "Events.Sources.NAME.Options.Target of openfire-sse" in places
     assert {"Periodic.NAME.Target", "Roster.Target"} <= {*places}
 
