@@ -62,7 +62,9 @@ async def test_the_servers_own_words_are_told_apart_from_ours(harness: Harness, 
         failed = job("j", command, error_message=message, restbroker_attempts=tries)
         harness.client.command("ZADD", "dead", number + 1, failed)
     async with site() as running:
-        shown = await page(running, "/dead")
+        with trio.fail_after(NEVER_S):
+            while "<progress" in (shown := await page(running, "/dead")).html:
+                pass  # a busy machine counts them on with the next page
     assert re.findall("<q>(.*?)</q>", shown.html) == ["Bad gateway.", html.escape(wrong).replace("&#x27;", "&#39;")]
     assert all(message.replace(f"{wrong}.", wrong) in shown.text for _, message, _ in cases)
 
