@@ -25,14 +25,13 @@ from restbroker.job.json_types import Json
 from restbroker.job.unserved_queues import counts_text
 from restbroker.light import field, frozen
 from restbroker.operate.act import Action, Jobs, Progress, Verb, perform
-from restbroker.operate.act_job import FOREIGN_QUEUE
 from restbroker.operate.act_set import SetJobs, inventory
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.enqueue import why_waiting
 from restbroker.operate.find import SearchLimits
 from restbroker.operate.follow import ActionResult, FailureCount, follow
-from restbroker.operate.job import ShownJob
+from restbroker.operate.job import FOREIGN_QUEUE, ShownJob
 from restbroker.store.client import Client
 
 __all__ = ["Action", "PlannedAction"]

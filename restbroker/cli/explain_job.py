@@ -24,13 +24,13 @@ from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.auth import NEVER_EDITED
 from restbroker.job.crashes import crash_text
 from restbroker.job.json_types import Json
-from restbroker.operate.act_job import CHECK_FIRST, Refusal, retry_options
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.explain import TOLD, HistoryExtent, Location, NotFound, Receipts, Timeline, not_found
 from restbroker.operate.explain import explain as find_timeline
 from restbroker.operate.find import SearchLimits
 from restbroker.operate.follow import SENT
+from restbroker.operate.job import CHECK_FIRST, Refusal, retry_options
 from restbroker.operate.names import nearest
 from restbroker.operate.order_wait import NO_RETRY, OrderWait
 from restbroker.operate.walk import FoundEnd, Kind

@@ -53,7 +53,7 @@ from restbroker.light import frozen
 from restbroker.operate import find, where
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.job import StoredJob
+from restbroker.operate.job import StoredJob, retry_options
 from restbroker.store.keys import SortedSet
 
 if TYPE_CHECKING:
@@ -153,8 +153,6 @@ def _list(how: Output, zset: SortedSet, typed: list[str] | None, *, limit: int, 
     output.say(f"{more} in the {zset} set.")
     name = entries.COMMANDS[zset]
     if found and sys.stderr.isatty():
-        from restbroker.operate.act_job import retry_options
-
         free = next((job.jid for job in found if job.jid and retry_options(job) == ""), None)
         jid = shlex.quote(free or next((job.jid for job in found if job.jid), "JID"))
         run = f" To run it now: restbroker {name} retry {jid}" if free else ""

@@ -20,12 +20,12 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import hiding
 from restbroker.light import define, field, frozen
 from restbroker.operate import audit, claims, order_wait
-from restbroker.operate.act_job import FOREIGN_QUEUE, VERBS, Action, Refusal, Verb, foreign_queue, home_queue
+from restbroker.operate.act_job import VERBS, Action, Verb, foreign_queue, home_queue
 from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import differences
 from restbroker.operate.enqueue import find_process_if_known
-from restbroker.operate.job import ShownJob, StoredJob
+from restbroker.operate.job import FOREIGN_QUEUE, Refusal, ShownJob, StoredJob
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.order import BusyKey

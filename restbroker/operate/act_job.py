@@ -19,7 +19,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional, repair
 from restbroker.light import frozen
 from restbroker.operate.edit import Edit, edit_job, keeps_hidden
-from restbroker.operate.job import ShownJob, StoredJob
+from restbroker.operate.job import FOREIGN_QUEUE, NOT_A_JOB, Refusal, StoredJob, refusal
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import Placement
 
@@ -80,32 +80,14 @@ class Action:
         return ""
 
 
-@frozen
-class Refusal:
-    """A job stays where it is. `why` is for people; "": it already is where it should be."""
-
-    why: str
-
-
 NO_TIME: Final = (
     "It does not say when it was pushed, so that it may have come since you were asked: choose it by its id, or use the"
     " command line."
-)
-NOT_A_JOB: Final = Refusal("It is not a valid job: it can only be deleted.")
-NO_QUEUE: Final = Refusal("It names no queue: it can only be deleted or moved to one.")
-FOREIGN_QUEUE: Final = Refusal(
-    "No target of this configuration serves its queue: another program would run it by its class and "
-    "arguments. If that is intended, add --foreign-queues."
-)
-MAY_HAVE_RUN: Final = Refusal(
-    "It may have run already, and its command may not be safe to repeat: check on the server whether it was "
-    "done, then delete it, or retry it with --repeat-unsafe."
 )
 MAY_HAVE_RUN_BEFORE: Final = Refusal(
     "It may have run already, and an edit does not undo that: check on the server whether it was done, then "
     "delete it, or edit it with --repeat-unsafe."
 )
-CHECK_FIRST: Final = "It may have run, and may not be safe to repeat: check on the server whether it was done."
 UNCHANGED: Final = Refusal("It is like this already: nothing would change.")
 SIGNED_FOR_A_QUEUE: Final = Refusal(
     "Its signature is for the queue that it was pushed to, and no broker has accepted it yet: in another queue "
@@ -174,28 +156,8 @@ def home_queue(view: StoredJob, action: Action) -> str | None:
     return view.queue if takes and view.queue and view.context.target(view.queue) is None else None
 
 
-def retry_options(job: ShownJob) -> str | Refusal:
-    """Return the options without which a retry of this job is refused, as typed; or why each retry is."""
-    action, typed = Action("retry", ""), ""
-    while (refused := _refusal(job, action)) is not None:
-        if refused == FOREIGN_QUEUE:
-            action, typed = attrs.evolve(action, foreign_queues=True), f"{typed} --foreign-queues"
-        elif refused == MAY_HAVE_RUN:
-            action, typed = attrs.evolve(action, repeat_unsafe=True), f"{typed} --repeat-unsafe"
-        else:
-            return refused
-    return typed
-
-
-def _refusal(job: StoredJob | ShownJob, action: Action) -> Refusal | None:
-    """Return why the job is not sent again; None if it is."""
-    if not job.is_job:
-        return NOT_A_JOB
-    if job.queue is None:
-        return NO_QUEUE
-    if job.target is None and not action.foreign_queues:
-        return FOREIGN_QUEUE
-    return MAY_HAVE_RUN if job.may_have_run and not job.repeat_safe and not action.repeat_unsafe else None
+def _refusal(view: StoredJob, action: Action) -> Refusal | None:
+    return refusal(view, foreign_queues=action.foreign_queues, repeat_unsafe=action.repeat_unsafe)
 
 
 def _retry(view: StoredJob, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placement:

@@ -15,9 +15,9 @@ from restbroker.job import hiding
 from restbroker.light import frozen
 from restbroker.operate import act_job, find
 from restbroker.operate.act import EXAMPLES, ActionRun, Inventory, Outcome, Progress
-from restbroker.operate.act_job import Action, Refusal
+from restbroker.operate.act_job import Action
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import StoredJob
+from restbroker.operate.job import Refusal, StoredJob
 from restbroker.operate.where import Where, with_fixed_time
 from restbroker.store import paging, sets
 from restbroker.store.client import Client

@@ -27,9 +27,9 @@ from restbroker.job.settlement import OrphanedJob, Reply
 from restbroker.light import define, field, frozen
 from restbroker.operate import act_job, find
 from restbroker.operate.act import ActionRun, Progress
-from restbroker.operate.act_job import NO_TIME, Action, Refusal, Verb, kill_text
+from restbroker.operate.act_job import NO_TIME, Action, Verb, kill_text
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import StoredJob
+from restbroker.operate.job import Refusal, StoredJob
 from restbroker.operate.names import display_name, exact
 from restbroker.operate.queues import place_of, size_of
 from restbroker.operate.tokens import proof_of

@@ -39,6 +39,26 @@ _RAN: Final = ("uncertain", "delivered")
 """Outcomes of tries after which a command may have run, or has. No set: a producer may have put a list there."""
 
 
+@frozen
+class Refusal:
+    """A job stays where it is. `why` is for people; "": it already is where it should be."""
+
+    why: str
+
+
+NOT_A_JOB: Final = Refusal("It is not a valid job: it can only be deleted.")
+NO_QUEUE: Final = Refusal("It names no queue: it can only be deleted or moved to one.")
+FOREIGN_QUEUE: Final = Refusal(
+    "No target of this configuration serves its queue: another program would run it by its class and "
+    "arguments. If that is intended, add --foreign-queues."
+)
+MAY_HAVE_RUN: Final = Refusal(
+    "It may have run already, and its command may not be safe to repeat: check on the server whether it was "
+    "done, then delete it, or retry it with --repeat-unsafe."
+)
+CHECK_FIRST: Final = "It may have run, and may not be safe to repeat: check on the server whether it was done."
+
+
 @frozen(kw_only=True)
 class ShownJob:
     """One job with secrets masked, for people. Times are epoch seconds; None if the job does not say.
@@ -507,6 +527,27 @@ _VALUES: Final[Mapping[str, Callable[[StoredJob], Json]]] = {
     "failure_group": lambda job: job.group,
 }
 """What conditions are about, by their field."""
+
+
+def refusal(job: StoredJob | ShownJob, *, foreign_queues: bool, repeat_unsafe: bool) -> Refusal | None:
+    """Return why the job is not sent again, unless that is allowed; None if it is."""
+    if not job.is_job:
+        return NOT_A_JOB
+    if job.queue is None:
+        return NO_QUEUE
+    if job.target is None and not foreign_queues:
+        return FOREIGN_QUEUE
+    return MAY_HAVE_RUN if job.may_have_run and not job.repeat_safe and not repeat_unsafe else None
+
+
+def retry_options(job: ShownJob) -> str | Refusal:
+    """Return the options without which a retry of this job is refused, as typed; or why each retry is."""
+    foreign = unsafe = False
+    while (refused := refusal(job, foreign_queues=foreign, repeat_unsafe=unsafe)) is not None:
+        if refused not in (FOREIGN_QUEUE, MAY_HAVE_RUN):
+            return refused
+        foreign, unsafe = foreign or refused == FOREIGN_QUEUE, unsafe or refused == MAY_HAVE_RUN
+    return " --foreign-queues" * foreign + " --repeat-unsafe" * unsafe
 
 
 def _leaves(value: Json) -> Iterator[Json]:

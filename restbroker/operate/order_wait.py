@@ -18,10 +18,9 @@ from restbroker.job.crashes import crash_text
 from restbroker.job.order import is_ordered, key_in
 from restbroker.light import frozen
 from restbroker.operate import dead_copies, find
-from restbroker.operate.act_job import CHECK_FIRST, retry_options
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import LinePlace
-from restbroker.operate.job import ShownJob, StoredJob
+from restbroker.operate.job import CHECK_FIRST, ShownJob, StoredJob, retry_options
 from restbroker.operate.names import display_name, keys_command
 from restbroker.store import identities, in_progress, queues
 from restbroker.store import order as store

@@ -26,13 +26,14 @@ from restbroker.job.unserved_queues import counts_text
 from restbroker.light import field, frozen
 from restbroker.operate import act_waiting, audit, find, where
 from restbroker.operate.act import Action, Jobs, Progress, Verb, perform
-from restbroker.operate.act_job import FOREIGN_QUEUE, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
+from restbroker.operate.act_job import MAY_HAVE_RUN_BEFORE
 from restbroker.operate.act_set import SetJobs, SetMoment, moment_of
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.find import SearchLimits
 from restbroker.operate.finished import PLACE
 from restbroker.operate.follow import SENT, ActionResult, FollowedRun, follow, run
+from restbroker.operate.job import FOREIGN_QUEUE, MAY_HAVE_RUN
 from restbroker.operate.throttle import Throttle
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client

@@ -57,7 +57,8 @@ def require_declared(given: MultiDict[str, str], *names: str, lists: Collection[
     """
     for field, values in given.lists():
         if field not in lists and (len(values) > 1 or not {field, field[: field.find(".") + 1]} & {*names}):
-            raise UsageError("A field comes twice, or does not belong to this action.", "Go back, and press a button.")
+            what = "comes twice" if len(values) > 1 else "does not belong to this action"
+            raise UsageError(f"A field of this form {what}.", "Go back, and press a button.")
 
 
 def add_views(app: QuartTrio, *owners: object) -> None:

@@ -11,9 +11,9 @@ from restbroker.broker.settler import Settler
 from restbroker.errors import ConnectionEnded
 from restbroker.job.command import Call
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
-from restbroker.operate.act_job import MAY_HAVE_RUN, Action, plan
+from restbroker.operate.act_job import Action, plan
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import StoredJob
+from restbroker.operate.job import MAY_HAVE_RUN, StoredJob
 from restbroker.servers.contract import Link
 from restbroker.store.client import items, raw
 from restbroker.store.keys import SortedSet
