@@ -61,6 +61,13 @@ def test_queues_that_never_had_a_job_here_are_reported_once(redis_url: str, clie
     assert found == ["No job was ever pushed to the queues rest, a, b here."]
 
 
+def test_a_new_queue_suggests_a_command_that_a_token_allows(redis_url: str) -> None:
+    asked = "Push one: restbroker enqueue --wait"
+    alerts = json.dumps({"alerts": {"Secret": "t", "Allow": ["send_message"]}})
+    assert looked(redis_url)["NewQueue"].hint == f"{asked} status"
+    assert looked(redis_url, Token="", TOKENS=alerts)["NewQueue"].hint == f"{asked} COMMAND"
+
+
 RUBY = ["SADD processes ruby:1:abc", 'HSET ruby:1:abc info {"queues":["default"],"tag":"app","version":"7.0"}']
 ONE = ["SADD queues rest", "LPUSH queue:rest {}"]
 QUIET = '{"quiet":true}'

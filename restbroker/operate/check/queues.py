@@ -15,12 +15,15 @@ import attrs
 
 from restbroker.broker.tokens import Tokens, unlike
 from restbroker.config.core import Config
+from restbroker.config.tokens import Token
 from restbroker.job import arguments, rubyjson, signing
+from restbroker.job.command import Command
 from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
 from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.names import listed, nearest
 from restbroker.operate.problems import problems, server_versions, unfit_command
+from restbroker.operate.request import access_of, allowing_token
 from restbroker.operate.system import Queue, Snapshot, stopped_keys, system, target_state, unless_refused
 from restbroker.operate.written_commands import unfit_commands
 from restbroker.servers import registry
@@ -173,7 +176,9 @@ def _pushed_elsewhere(
 def _new_queue(config: Config, name: str) -> Finding:
     where = "" if len(config.targets) == 1 and name == config.targets[0].queues[0] else f" --queue {shlex.quote(name)}"
     target = next(target for target in config.targets if name in target.queues)
-    command = "status" if "status" in registry.catalogue_of(target, None).commands else "COMMAND"
+    spec = registry.catalogue_of(target, None).commands.get("status")
+    may = spec and allowing_token(config.tokens, access_of(target, name, spec, Command("status", {})))
+    command = "status" if isinstance(may, Token) else "COMMAND"
     return _finding("NewQueue", queue=name, words=f"{command}{where}")
 
 
