@@ -42,6 +42,10 @@ CHECK_ARGUMENTS: Final = (
     "Correct the arguments: their names (`restbroker dead edit` with `--rename OLD=NEW`), their types, and what is "
     "missing."
 )
+_SEE_WORDS: Final = (
+    "Do what the server's words say; if they name an argument, correct it (`restbroker dead edit`, for its name with "
+    "`--rename OLD=NEW`)."
+)
 _CHECK_LOG: Final = "See ejabberd's log."
 _CRASHED: Final = (
     "This often means a wrong argument; otherwise see ejabberd's log. "
@@ -337,7 +341,7 @@ def _permanent(answer: Answer) -> Rejected:
     for pattern, code, hint in _REFUSALS:
         if pattern.search(answer.raw_message):
             return answer.reject(code, hint)
-    return answer.reject("Refused", CHECK_ARGUMENTS)
+    return answer.reject("Refused", _SEE_WORDS)
 
 
 def _command(call: Call) -> str:
