@@ -205,7 +205,8 @@ def test_at_most_once_without_saving_each_write_is_reported(
     if is_reported:
         note = found["MarksNotSaved"]
         assert (note.level, "send_message" in note.message) == ("note", True)
-        assert (note.hint or "").startswith("redis-cli CONFIG SET appendonly yes\nredis-cli CONFIG SET appendfsync always")
+        asked = "redis-cli CONFIG SET appendonly yes\nredis-cli CONFIG SET appendfsync always\n"
+        assert (note.hint or "").startswith(asked)
 
 
 def test_a_wrong_password_is_a_finding_that_does_not_show_it(make_redis: MakeRedis) -> None:
