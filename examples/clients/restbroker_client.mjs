@@ -41,7 +41,7 @@ const seconds = (given, least = -Infinity) => {
   throw new RangeError(`${given} is no number of seconds${least ? '' : ' above 0'}`)
 }
 // Set when the address was read, whose query would win over options of ioredis: a retry pushes a job twice.
-const OWN = { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false, commandTimeout: 10000, socketTimeout: undefined }
+const OWN = { maxRetriesPerRequest: 0, autoResendUnfulfilledCommands: false, commandTimeout: 10000, socketTimeout: undefined, keyPrefix: '' }
 
 const ask = (jid, promise, pushes) => promise.catch(error => {
   if (pushes && error.name === 'ReplyError') throw Object.assign(error, { command: null }) // it has the token

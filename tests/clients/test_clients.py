@@ -54,7 +54,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "py": "retry_on_error=x&socket_timeout=0.3",
     "rb": "timeout=0.3",
     "php": "read_write_timeout=0.3",
-    "mjs": "autoResendUnfulfilledCommands=true&maxRetriesPerRequest=9&socketTimeout=300",
+    "mjs": "keyPrefix=app:&autoResendUnfulfilledCommands=true&maxRetriesPerRequest=9&socketTimeout=300",
     "go": "read_timeout=300ms",
 }
 """What an address may say; none of it repeats a push or ends a wait."""
