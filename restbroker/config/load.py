@@ -65,10 +65,10 @@ def collect(
 ) -> CollectedKeys:
     """Return the JSON value of each key; raise `ConfigError` if nothing is configured, or the file is broken.
 
-    `pipes_in`: what is no file is read, too, once, and its relative paths begin there.
+    `pipes_in`: what is no file, or a shell's (`/dev/stdin`), is read, too, once, and its relative paths begin there.
     """
     found = document.find(path, environ)
-    is_pipe = found is not None and pipes_in is not None and not document.is_file(found)
+    is_pipe = found is not None and pipes_in is not None and (_is_open(found) or not document.is_file(found))
     problems = Problems((pipes_in if is_pipe else found and found.parent) or Path(), environ)
     given: dict[str, Json] = {}
     if found is not None:
@@ -81,6 +81,11 @@ def collect(
     problems.setters |= {name: f"{name} (flag)" for name in overrides}
     _override(given, overrides)
     return CollectedKeys(found, given, problems)
+
+
+def _is_open(path: Path) -> bool:
+    """Tell whether the path names a file that a shell opened, wherever that is."""
+    return path.parts[:2] in (("/", "dev"), ("/", "proc"))
 
 
 def _overlay(environ: Mapping[str, str], problems: Problems) -> dict[str, Json]:
