@@ -35,7 +35,7 @@ LINES: Final = (
     *("health", "enqueue status --order-key {key}", "enqueue status --unique {key} --unique-for 1h"),
     *("commands", "ctl registered_users", "find w", "find 'message = {jid}'", "find 'jid = {jid}'"),
     *("explain {jid}", "explain {queue}", "history", "audit", "events tail --once --last 50", "events sources"),
-    "events send hook posted.json --dry-run",
+    *("events send hook posted.json --dry-run", "forget alice --host example.org"),
     *("roster list", f"roster show {USER}", f"roster delete {USER} --dry-run", f"roster refresh {USER} --dry-run"),
     *(f"roster remove {USER} {CONTACT}", f"roster add {USER} {CONTACT} --name {{jid}}", f"roster set {USER} -"),
     *("roster export -", "roster import rosters.ndjson --dry-run", "config show", "check"),

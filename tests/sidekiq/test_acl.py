@@ -17,7 +17,7 @@ from tests.support.scripted import QUEUE, Citizen
 from tests.support.shared import FAST_RETRIES, TOKEN
 from tests.support.wait import until
 
-NO_RIGHTS: Final = {"ROLE", "AUTH", "COMMAND", "LATENCY", "MEMORY", "READONLY"}
+NO_RIGHTS: Final = {"ROLE", "AUTH", "HELLO", "COMMAND", "LATENCY", "MEMORY", "READONLY"}
 """Commands by their name alone: with Sentinel only, allowed to everyone, headings of tables, and an error's code."""
 
 

@@ -38,7 +38,7 @@ from restbroker.store.server import (
 AREA: Final = "redis"
 ONLY_ASKED_HERE = frozenset(
     {
-        *("scan", "zcount", "blpop", "lpos"),
+        *("scan", "zcount", "xdel", "blpop", "lpos"),
         *("xlen", "ltrim", "lset", "lrem"),
         *("client|list", "client|info"),
     }
